@@ -1,0 +1,82 @@
+// The storage agent's side of the boundary: which disks a node should hold, which it has, and the
+// single steps between.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "agents/core/driver.h"
+#include "events/ids.h"
+
+namespace reprise::storage {
+
+// An image's bytes: named by id and by content, so that a cached copy can be proved to be it.
+struct ImageRef {
+  ImageId id;
+  std::string sha512;        // hex, of the bytes as uploaded
+  std::string disk_format;   // raw, qcow2, …
+  auto operator<=>(const ImageRef&) const = default;
+};
+
+enum class DiskKind : std::uint8_t { boot = 0, volume = 1 };
+
+struct DiskWant {
+  AnyId id;                  // the server's id (boot disk) or the volume's
+  Born born;
+  Seq since = 0;
+  bool absent = false;       // must not be here: only id, born and since count then
+  DiskKind kind = DiskKind::boot;
+  std::uint64_t size_gib = 0;
+  std::optional<ImageRef> image;  // what it is filled with; none: empty
+  bool backed = true;        // may stand on a cached image (boot disk); a volume is whole of its own
+  auto operator<=>(const DiskWant&) const = default;
+};
+
+// A whole disk. One that is half made is never shown: it is made under a temporary name.
+struct DiskHave {
+  AnyId id;
+  Born born;
+  DiskKind kind = DiskKind::boot;
+  std::uint64_t size_gib = 0;
+  auto operator<=>(const DiskHave&) const = default;
+};
+
+struct Have {
+  std::map<std::pair<AnyId, Born>, DiskHave> disks;
+  std::map<ImageId, std::string> cached;      // image -> sha512 of the copy that boot disks stand on
+  std::uint64_t free_gib = 0;                 // of the file system or pool
+  bool operator==(const Have&) const = default;
+};
+
+using Want = std::map<AnyId, DiskWant>;
+
+enum class Step : std::uint8_t { create, grow, remove, evict_image };
+const char* step_name(Step step);
+
+struct Action {
+  Step step = Step::create;
+  DiskWant disk;             // create, grow, remove
+  ImageId image;             // evict_image
+  bool operator==(const Action&) const = default;
+};
+
+// How a hypervisor on this node opens a disk.
+struct DiskSource {
+  std::string type;          // "file" (rbd later)
+  std::string path;          // absolute path
+  std::string format;        // qcow2, raw
+};
+
+class Driver : public reprise::Driver<Have, Action> {
+ public:
+  // A pure function of the driver's configuration: true also before the disk is made.
+  virtual DiskSource source(AnyId id, Born born) const = 0;
+};
+
+// Where an image's bytes are on this node: a readable path, or why not (kernel_id, ramdisk_id and
+// the image cache use it).
+using ImagePath = std::function<Result<std::string>(ImageId id)>;
+
+}  // namespace reprise::storage
