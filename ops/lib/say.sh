@@ -90,7 +90,7 @@ step() {
   if [[ $status == 0 ]]; then step_line "$name" done "$since"; return; fi
   step_line "$name" failed "$since"
   printf -- '--- the end of %s\n' "$log" >&2
-  tail -n 20 "$log" >&2
+  tail -n 20 "$log" | sed '$a\' >&2
   printf -- '---\n' >&2
   fail "$name failed${status:+ with status $status} (log: $log)" "$remedy"
 }
