@@ -1,0 +1,28 @@
+// Storage driver `local`: qcow2 files in one directory of the node.
+//
+//   disks/<id>.<seq>.<index>.qcow2      a whole disk; its name is its identity
+//   disks/<id>.<seq>.<index>.volume     beside it when the disk is a volume, not a boot disk
+//   cache/<image>.<sha512>              the verified, read-only copy that boot disks stand on
+//   tmp/                                what is being made; after a crash it is swept away
+//
+// Promises: a disk that is shown is whole and on stable storage. A full file system gives no_space
+// with what is needed and what is free, and leaves nothing behind. A disk that a guest holds open is
+// neither removed nor grown (conflict). Images are raw or qcow2 without backing or data files: others
+// could name any file of the node (unsupported). Calls come from one thread; source() from any.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "agents/storage/driver.h"
+
+namespace reprise::storage {
+
+struct LocalConfig {
+  std::string directory;  // absolute; made if it is not there
+  ImagePath image_path;
+};
+
+Result<std::unique_ptr<Driver>> open_local_driver(LocalConfig config);
+
+}  // namespace reprise::storage
