@@ -1,0 +1,243 @@
+#include "projections/server.h"
+
+#include "projections/state.h"
+
+namespace reprise::server {
+namespace {
+
+// nova's os-instance-actions: begun by the client's intent, finished by the event that ends its task.
+void begin_action(State& s, ServerId id, const char* action, const Meta& m) {
+  if (!m.intent) return;
+  s.instance_actions.insert({.id = {id, m.born}, .action = action, .request_id = m.intent->request_id,
+                             .user = m.intent->user, .project = m.intent->project, .start_ms = m.at_ms});
+}
+
+void finish_actions(State& s, ServerId id, const std::string& message, const Meta& m) {
+  std::vector<ActionKey> open;
+  s.instance_actions.each_by(InstanceAction::open_by_server, encode_key(id), [&](const InstanceAction& row) {
+    open.push_back(row.id);
+    return true;
+  });
+  for (const auto& key : open) {
+    InstanceAction& action = s.instance_actions.edit(key);
+    action.finish_ms = m.at_ms;
+    action.message = message;
+  }
+}
+
+void settle_task(Server& server, const Meta& m) {
+  server.task = TaskState::none;
+  server.deadline_ms = 0;
+  server.updated_ms = m.at_ms;
+}
+
+void wish_power(Server& server, bool on, const Meta& m) {
+  server.on = on;
+  server.power_seq = m.born.seq;
+  server.stop_hard = false;
+  server.want_seq = m.born.seq;
+}
+
+}  // namespace
+
+void created(State& s, const ServerCreated& e, const Meta& m) {
+  s.servers.insert({.id = e.id, .born = m.born, .project = e.project, .user = e.user, .name = e.name,
+                    .description = e.description, .flavor = e.flavor, .flavor_name = e.flavor_name, .vcpus = e.vcpus,
+                    .ram_mib = e.ram_mib, .disk_gib = e.disk_gib, .image = e.image, .kernel = e.kernel,
+                    .ramdisk = e.ramdisk, .kernel_arguments = e.kernel_arguments, .key_name = e.key_name,
+                    .public_key = e.public_key, .user_data_sealed = e.user_data_sealed, .metadata = e.metadata,
+                    .zone = e.zone, .host = e.host, .config_drive = e.config_drive, .hostname = e.hostname,
+                    .created_ms = m.at_ms, .updated_ms = m.at_ms, .task = TaskState::spawning, .on = true,
+                    .power_seq = m.born.seq, .want_seq = m.born.seq});
+  begin_action(s, e.id, "create", m);
+}
+
+void placed(State& s, const ServerPlaced& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  CHECK(server.tenure == Tenure::none);
+  server.tenure = Tenure::placed;
+  server.node = e.node;
+  ++server.attempts;
+  server.retry = false;
+  server.compute_released = server.disk_released = server.disk_ready = false;
+  server.deadline_ms = e.deadline_ms;
+  server.want_seq = m.born.seq;
+  std::vector<PortId> ports;
+  s.ports.each_by(Port::by_server, encode_key(e.id), [&](const Port& port) {
+    ports.push_back(port.id);
+    return true;
+  });
+  for (const auto& id : ports) {
+    Port& port = s.ports.edit(id);
+    port.status = PortStatus::build;
+    port.released = false;
+    port.want_seq = m.born.seq;
+  }
+}
+
+void unplaced(State& s, const ServerUnplaced& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  CHECK(server.tenure == Tenure::placed);
+  server.tenure = Tenure::unplacing;
+  server.retry = e.retry;
+  server.deadline_ms = e.deadline_ms;
+  server.want_seq = m.born.seq;
+  server.updated_ms = m.at_ms;
+  if (!e.reason.empty()) {
+    server.fault = e.reason;
+    server.fault_ms = m.at_ms;
+  }
+}
+
+void released(State& s, const ServerReleased& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  if (e.agent == wire::AgentKind::compute) {
+    server.compute_released = true;
+    server.running = false;
+  } else {
+    server.disk_released = true;
+  }
+  server.updated_ms = m.at_ms;
+}
+
+void vacated(State& s, const ServerVacated& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  CHECK(server.tenure == Tenure::unplacing);
+  server.tenure = Tenure::none;
+  server.node = {};
+  server.running = false;
+  if (!server.retry) server.deadline_ms = 0;
+  server.updated_ms = m.at_ms;
+}
+
+void disk_ready(State& s, const ServerDiskReady& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.disk_ready = true;
+  server.updated_ms = m.at_ms;
+}
+
+void started(State& s, const ServerStarted& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.status = ServerStatus::active;
+  server.running = true;
+  server.stop_cause = StopCause::none;
+  server.fault.clear();
+  server.fault_ms = 0;
+  if (!server.launched_ms) server.launched_ms = m.at_ms;
+  settle_task(server, m);
+  finish_actions(s, e.id, {}, m);
+}
+
+void stopped(State& s, const ServerStopped& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.status = ServerStatus::shutoff;
+  server.running = false;
+  server.stop_cause = e.cause;
+  server.fault.clear();
+  server.fault_ms = 0;
+  if (e.cause != StopCause::asked) wish_power(server, false, m);  // what its guest did is now the wish
+  settle_task(server, m);
+  finish_actions(s, e.id, {}, m);
+}
+
+void rebooted(State& s, const ServerRebooted& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.status = ServerStatus::active;
+  server.running = true;
+  server.fault.clear();
+  server.fault_ms = 0;
+  settle_task(server, m);
+  finish_actions(s, e.id, {}, m);
+}
+
+void failed(State& s, const ServerFailed& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.status = ServerStatus::error;
+  server.fault = e.reason;
+  server.fault_ms = m.at_ms;
+  if (server.task != TaskState::deleting) settle_task(server, m);
+  finish_actions(s, e.id, e.reason, m);
+}
+
+void troubled(State& s, const ServerTroubled& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.fault = e.reason;
+  server.fault_ms = m.at_ms;
+}
+
+void overdue(State& s, const ServerOverdue& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.fault = e.reason;
+  server.fault_ms = m.at_ms;
+  server.deadline_ms = e.deadline_ms;
+}
+
+void updated(State& s, const ServerUpdated& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.name = e.name;
+  server.description = e.description;
+  server.updated_ms = m.at_ms;
+}
+
+void deleting(State& s, const ServerDeleting& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.task = TaskState::deleting;
+  server.retry = false;
+  server.deadline_ms = e.deadline_ms;
+  server.updated_ms = m.at_ms;
+  if (server.tenure == Tenure::placed) {
+    server.tenure = Tenure::unplacing;
+    server.want_seq = m.born.seq;
+  }
+  begin_action(s, e.id, "delete", m);
+}
+
+void deleted(State& s, const ServerDeleted& e, const Meta&) {
+  CHECK(s.servers.at(e.id).tenure == Tenure::none);
+  std::vector<ActionKey> actions;
+  s.instance_actions.each_by(InstanceAction::by_server, encode_key(e.id), [&](const InstanceAction& row) {
+    actions.push_back(row.id);
+    return true;
+  });
+  for (const auto& key : actions) s.instance_actions.erase(key);
+  s.servers.erase(e.id);
+}
+
+void starting(State& s, const ServerStarting& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.task = TaskState::powering_on;
+  server.deadline_ms = e.deadline_ms;
+  server.updated_ms = m.at_ms;
+  wish_power(server, true, m);
+  begin_action(s, e.id, "start", m);
+}
+
+void stopping(State& s, const ServerStopping& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.task = TaskState::powering_off;
+  server.deadline_ms = e.deadline_ms;
+  server.updated_ms = m.at_ms;
+  wish_power(server, false, m);
+  begin_action(s, e.id, "stop", m);
+}
+
+void stop_forced(State& s, const ServerStopForced& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.stop_hard = true;
+  server.deadline_ms = e.deadline_ms;
+  server.want_seq = m.born.seq;
+}
+
+void rebooting(State& s, const ServerRebooting& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.task = e.hard ? TaskState::rebooting_hard : TaskState::rebooting;
+  server.reboot_hard = e.hard;
+  server.reboot_seq = m.born.seq;
+  server.deadline_ms = e.deadline_ms;
+  server.want_seq = m.born.seq;
+  server.updated_ms = m.at_ms;
+  if (e.hard && !server.on) wish_power(server, true, m);
+  begin_action(s, e.id, "reboot", m);
+}
+
+}  // namespace reprise::server

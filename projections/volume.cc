@@ -1,0 +1,108 @@
+#include "projections/volume.h"
+
+#include "projections/state.h"
+
+namespace reprise::volume {
+
+void created(State& s, const VolumeCreated& e, const Meta& m) {
+  s.volumes.insert({.id = e.id, .born = m.born, .project = e.project, .user = e.user, .name = e.name,
+                    .description = e.description, .size_gib = e.size_gib, .image = e.image, .metadata = e.metadata,
+                    .zone = e.zone, .node = e.node, .deadline_ms = e.deadline_ms, .want_seq = m.born.seq,
+                    .created_ms = m.at_ms, .updated_ms = m.at_ms});
+}
+
+void ready(State& s, const VolumeReady& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  CHECK(volume.status == VolumeStatus::creating);
+  volume.status = VolumeStatus::available;
+  volume.deadline_ms = 0;
+  volume.fault.clear();
+  volume.updated_ms = m.at_ms;
+}
+
+void failed(State& s, const VolumeFailed& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.status = VolumeStatus::error;
+  volume.fault = e.reason;
+  volume.deadline_ms = 0;
+  volume.want_seq = m.born.seq;
+  volume.updated_ms = m.at_ms;
+}
+
+void overdue(State& s, const VolumeOverdue& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.fault = e.reason;
+  volume.deadline_ms = e.deadline_ms;
+  volume.updated_ms = m.at_ms;
+}
+
+void updated(State& s, const VolumeUpdated& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.name = e.name;
+  volume.description = e.description;
+  volume.updated_ms = m.at_ms;
+}
+
+void deleting(State& s, const VolumeDeleting& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.status = VolumeStatus::deleting;
+  volume.deadline_ms = e.deadline_ms;
+  volume.want_seq = m.born.seq;
+  volume.updated_ms = m.at_ms;
+}
+
+void deleted(State& s, const VolumeDeleted& e, const Meta&) { s.volumes.erase(e.id); }
+
+void attaching(State& s, const VolumeAttaching& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  CHECK(volume.status == VolumeStatus::available);
+  volume.status = VolumeStatus::attaching;
+  volume.server = e.server;
+  volume.device = e.device;
+  volume.attach_seq = m.born.seq;
+  volume.deadline_ms = e.deadline_ms;
+  volume.fault.clear();
+  volume.updated_ms = m.at_ms;
+  s.servers.edit(e.server).want_seq = m.born.seq;
+}
+
+void attached(State& s, const VolumeAttached& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.status = VolumeStatus::in_use;
+  volume.attached_ms = m.at_ms;
+  volume.deadline_ms = 0;
+  volume.fault.clear();
+  volume.updated_ms = m.at_ms;
+}
+
+void detaching(State& s, const VolumeDetaching& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.status = VolumeStatus::detaching;
+  volume.attach_seq = m.born.seq;
+  volume.deadline_ms = e.deadline_ms;
+  volume.fault = e.reason;
+  volume.updated_ms = m.at_ms;
+  s.servers.edit(volume.server).want_seq = m.born.seq;
+}
+
+void detached(State& s, const VolumeDetached& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.status = VolumeStatus::available;
+  volume.server = {};
+  volume.device.clear();
+  volume.attached_ms = 0;
+  volume.deadline_ms = 0;
+  volume.updated_ms = m.at_ms;
+}
+
+void detach_failed(State& s, const VolumeDetachFailed& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.status = VolumeStatus::in_use;
+  volume.attach_seq = m.born.seq;
+  volume.deadline_ms = 0;
+  volume.fault = e.reason;
+  volume.updated_ms = m.at_ms;
+  s.servers.edit(volume.server).want_seq = m.born.seq;
+}
+
+}  // namespace reprise::volume
