@@ -1,0 +1,145 @@
+#include "controlplane/api/router.h"
+
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include "events/check.h"
+
+namespace reprise::api {
+namespace {
+
+constexpr std::string_view mounts[] = {"", "identity", "compute", "image", "volume", "network"};
+
+Service service_of(std::string_view segment) {
+  for (std::size_t i = 1; i < std::size(mounts); ++i)
+    if (segment == mounts[i]) return static_cast<Service>(i);
+  return Service::none;
+}
+
+std::size_t first_segment(const Request& request) {
+  return request.segments.size() >= 2 && request.segments[0] == "at" ? 2 : 0;
+}
+
+Service service_of(const Request& request) {
+  const auto first = first_segment(request);
+  return first < request.segments.size() ? service_of(request.segments[first]) : Service::none;
+}
+
+template <class Target>
+void add_request_id(Target& target, Service service, const std::string& id) {
+  target.header("x-openstack-request-id", id);
+  if (service == Service::compute || service == Service::volume) target.header("x-compute-request-id", id);
+}
+
+bool is_read(Method method) { return method == Method::get || method == Method::head; }
+
+}  // namespace
+
+AnyId random_id() {
+  AnyId id;
+  randombytes_buf(&id, sizeof id);
+  id.hi = (id.hi & ~std::uint64_t{0xf000}) | 0x4000;
+  id.lo = (id.lo & ~(std::uint64_t{3} << 62)) | (std::uint64_t{2} << 62);
+  return id;
+}
+
+std::string request_id_of(const Request& request) {
+  const auto given = request.header("X-Openstack-Request-Id");
+  if (given.size() == 40 && given.starts_with("req-") && AnyId::parse(given.substr(4))) return std::string(given);
+  return "req-" + random_id().str();
+}
+
+void Router::add(Service service, Method method, std::string_view pattern, Handle handle, BodyPlan body) {
+  auto text = service == Service::none ? std::string() : "/" + std::string(mounts[static_cast<std::size_t>(service)]);
+  text.append(pattern);
+  Node* node = &root_;
+  for (std::string_view rest = text; !rest.empty();) {
+    CHECK(rest[0] == '/');
+    rest.remove_prefix(1);
+    const auto part = rest.substr(0, rest.find('/'));
+    rest.remove_prefix(part.size());
+    if (part.empty()) continue;
+    auto& next = part[0] == '{' ? node->param : node->literals[std::string(part)];
+    if (!next) next = std::make_unique<Node>();
+    node = next.get();
+  }
+  CHECK(node->routes.emplace(method, Route{std::move(handle), body}).second);
+}
+
+const Router::Node* Router::descend(const Node& node, const std::vector<std::string>& segments, std::size_t depth,
+                                    std::vector<std::string>& params) {
+  if (depth == segments.size()) return node.routes.empty() ? nullptr : &node;
+  if (const auto next = node.literals.find(segments[depth]); next != node.literals.end())
+    if (const auto* found = descend(*next->second, segments, depth + 1, params)) return found;
+  if (!node.param) return nullptr;
+  params.push_back(segments[depth]);
+  if (const auto* found = descend(*node.param, segments, depth + 1, params)) return found;
+  params.pop_back();
+  return nullptr;
+}
+
+const Router::Route* Router::route_of(const Node& node, Method method) {
+  auto found = node.routes.find(method);
+  if (found == node.routes.end() && method == Method::head) found = node.routes.find(Method::get);
+  return found == node.routes.end() ? nullptr : &found->second;
+}
+
+Router::Found Router::find(const Request& request) const {
+  Found found;
+  const auto first = first_segment(request);
+  found.service = service_of(request);
+  if (first > 0) {
+    found.at = parse_moment(request.segments[1]);
+    found.bad_moment = !found.at;
+  }
+  found.node = descend(root_, request.segments, first, found.params);
+  return found;
+}
+
+BodyPlan Router::plan(const Request& head) {
+  const auto found = find(head);
+  const auto* route = found.node != nullptr && !found.at ? route_of(*found.node, head.method) : nullptr;
+  return route != nullptr ? route->body : BodyPlan{};
+}
+
+void Router::handle(Request request, Responder responder) {
+  auto found = find(request);
+  Call call;
+  call.service = found.service;
+  call.request_id = request_id_of(request);
+  call.request = std::move(request);
+  add_request_id(responder, call.service, call.request_id);
+  if (found.bad_moment)
+    return responder(call.error(400, fmt::format("'{}' after /at/ is neither a seq nor an RFC 3339 time such as "
+                                                 "2026-11-03T09:08:07Z", call.request.segments[1])));
+  if (found.node == nullptr) return responder(call.error(404, "The resource could not be found: no such path here."));
+  const auto* route = route_of(*found.node, call.request.method);
+  const bool asks_token = call.service == Service::identity && call.request.method == Method::post &&
+                          call.request.segments.back() == "tokens";
+  const bool past_write = found.at && !is_read(call.request.method) && !asks_token;
+  if (route == nullptr || past_write) {
+    std::string allow;
+    for (const auto& [method, other] : found.node->routes) {
+      if (found.at && !is_read(method)) continue;
+      allow += (allow.empty() ? "" : ", ") + std::string(method_name(method));
+      if (method == Method::get && !found.node->routes.contains(Method::head)) allow += ", HEAD";
+    }
+    auto response = call.error(405, past_write ? "The past can be read, not changed: leave /at/… out."
+                                               : fmt::format("{} is not a method of this path; it has: {}",
+                                                             call.request.method_text, allow));
+    response.header("Allow", allow);
+    return responder(std::move(response));
+  }
+  call.at = found.at;
+  call.params = std::move(found.params);
+  route->handle(std::move(call), std::move(responder));
+}
+
+Response Router::refuse(const Request& head, int status, std::string text) {
+  const auto service = service_of(head);
+  auto response = error_response(service, status, text, head.header("Accept"));
+  add_request_id(response, service, request_id_of(head));
+  return response;
+}
+
+}  // namespace reprise::api
