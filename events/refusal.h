@@ -41,6 +41,7 @@ enum class Refusal : std::uint16_t {
   not_attached,
   too_many_disks,
   sealed,                  // the log was sealed
+  key_repeated,            // the client's key was used with the same body: `object` is the first intent
 };
 const char* refusal_name(Refusal refusal);
 

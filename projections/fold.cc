@@ -56,14 +56,15 @@ void fold_begin(State& state, const RecordFrame& frame) {
   state.settle();
 }
 
-void fold_decision(State& state, RecordFrame& frame, const Decision& decision) {
-  std::optional<Intent> intent;
-  if (decision.cause == Cause::intent) {
-    auto decoded = decode_intent(decision.intent);
-    if (decoded) intent = std::move(*decoded);  // an unreadable one was refused, and has no id to remember
+void fold_decision(State& state, RecordFrame& frame, const Decision& decision, const Intent* intent) {
+  std::optional<Intent> decoded;
+  if (decision.cause == Cause::intent && !intent) {
+    auto read = decode_intent(decision.intent);
+    if (read) decoded = std::move(*read);  // an unreadable one was refused, and has no id to remember
+    intent = decoded ? &*decoded : nullptr;
   }
   Meta meta{.born = {frame.seq, 0}, .at_ms = frame.at_ms, .cause = decision.cause,
-            .intent = intent ? &*intent : nullptr, .node = decision.node};
+            .intent = intent, .node = decision.node};
   for (const auto& event : decision.events) {
     meta.born.index = frame.next_event++;
     apply(state, event, meta);
@@ -74,7 +75,7 @@ void fold_decision(State& state, RecordFrame& frame, const Decision& decision) {
     const Node* node = state.nodes.find(decision.node);
     if (node && decision.report > node->reports) state.nodes.edit(decision.node).reports = decision.report;
   }
-  if (decision.cause != Cause::controller && state.the_cloud().barren_claims != 0)
+  if (decision.cause == Cause::intent && state.the_cloud().barren_claims != 0)
     state.cloud.edit({}).barren_claims = 0;
   state.settle();
   ++frame.next_decision;

@@ -18,7 +18,8 @@ struct RecordFrame {
 // In parts, so that the controller can fold while it still decides what else goes into the record.
 // `begin` forgets what log time has passed; `decision` folds its events; `end` sets the positions.
 void fold_begin(State& state, const RecordFrame& frame);
-void fold_decision(State& state, RecordFrame& frame, const Decision& decision);
+// `intent`: the decision's own, if the caller has it decoded already.
+void fold_decision(State& state, RecordFrame& frame, const Decision& decision, const Intent* intent = nullptr);
 void fold_end(State& state, const std::vector<Position>& positions);
 
 // The whole record.

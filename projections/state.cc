@@ -35,6 +35,8 @@ const Cloud& State::the_cloud() const {
 template <class Row>
 void State::derive(const Row* before, const Row* after) {
   if constexpr (Counted<Row>) count_usage(*this, before, after);
+  if constexpr (std::is_same_v<Row, Node>) node_columns_.stale.insert((after ? after : before)->id);
+  if constexpr (std::is_same_v<Row, NodeUse>) node_columns_.stale.insert((after ? after : before)->node);
   if (before) touch_nodes(*this, *before, touched_);
   if (after) touch_nodes(*this, *after, touched_);
 }
@@ -65,6 +67,12 @@ void State::roll_back(const Mark& mark) {
 #include "projections/tables.def"
 #undef TABLE
   digest_ = mark.digest;
+  node_columns_.all_stale = true;
+}
+
+const NodeColumns& State::node_columns() const {
+  node_columns_.refresh(*this);
+  return node_columns_;
 }
 
 std::vector<std::size_t> State::forget_before(const Mark& oldest) {

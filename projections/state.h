@@ -10,6 +10,7 @@
 #include "projections/image.h"
 #include "projections/network.h"
 #include "projections/node.h"
+#include "projections/node_columns.h"
 #include "projections/server.h"
 #include "projections/table.h"
 #include "projections/volume.h"
@@ -43,6 +44,9 @@ struct State {
   };
   Touched take_touched();
 
+  // The nodes as columns, up to date (a cache: see node_columns.h).
+  const NodeColumns& node_columns() const;
+
   // A point to come back to (keep_undo).
   struct Mark {
     std::vector<std::size_t> sizes;
@@ -64,6 +68,7 @@ struct State {
   Digest digest_;
   Changes changes_;
   Touched touched_;
+  mutable NodeColumns node_columns_;
   bool collect_changes_ = false;
   bool keep_undo_ = false;
 };

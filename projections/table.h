@@ -84,6 +84,18 @@ class Table {
     return at != indexes_[index].end() && at->starts_with(prefix);
   }
 
+  // The last row filed in `index` under keys that begin with `prefix`; null: none.
+  const Row* last_by(std::uint8_t index, const std::string& prefix) const {
+    std::string past = prefix;
+    while (!past.empty() && static_cast<std::uint8_t>(past.back()) == 0xff) past.pop_back();
+    if (!past.empty()) ++past.back();
+    const auto& entries = indexes_[index];
+    auto at = past.empty() ? entries.end() : entries.lower_bound(past);
+    if (at == entries.begin()) return nullptr;
+    --at;
+    return at->starts_with(prefix) ? &row_of(*at, index) : nullptr;
+  }
+
   // To change a row that is there: before the first change the journal keeps what it was.
   Row& edit(const Key& key) {
     const auto at = cells_.find(key);
@@ -181,7 +193,10 @@ class Table {
     if (after) at->second.touched = false;
     const Row* before = touched.before ? &touched.before->row : nullptr;
     if (!before && !after) return;
-    if (before && after && *before == *after) return;
+    if (before && after && *before == *after) {
+      at->second.hash = touched.before->hash;  // it may have been erased and made again
+      return;
+    }
     const std::string key = encode_key(touched.key);
     if (touched.before) digest.take(touched.before->hash);
     std::optional<std::string> bytes;

@@ -1,0 +1,485 @@
+#include "controlplane/controller.h"
+
+#include "projections/fold.h"
+
+namespace reprise {
+namespace {
+
+constexpr std::size_t poll_entries = 256;
+constexpr std::size_t pending_max = 2048;
+constexpr std::size_t due_max = 64;
+constexpr std::uint32_t careful_after = 3;   // claims in a row without a decision, this one included
+
+class BothHashes final : public SeenHashes {
+ public:
+  BothHashes(const SeenHashes* before, const SeenHashes& since) : before_(before), since_(since) {}
+  bool contains(const Hash& hash) const override {
+    return since_.contains(hash) || (before_ && before_->contains(hash));
+  }
+
+ private:
+  const SeenHashes* before_;
+  const SeenHashes& since_;
+};
+
+}  // namespace
+
+const char* role_name(Controller::Role role) {
+  switch (role) {
+    case Controller::Role::following: return "following";
+    case Controller::Role::claiming: return "claiming";
+    case Controller::Role::leading: return "leading";
+    case Controller::Role::stopped: return "stopped";
+  }
+  return "?";
+}
+
+Controller::Controller(Ports ports, Options options, State state, Head head)
+    : ports_(std::move(ports)), options_(std::move(options)), state_(std::move(state)), head_(head), tip_(head),
+      leases_(options_.lease_ms), answers_(std::make_shared<Answers>()) {
+  seen_.add(head_.hash);
+  confirmed_ = state_.mark();
+  if (options_.may_lead) candidacy_ = ports_.log->stand(ports_.wake);
+}
+
+Controller::~Controller() = default;
+
+std::int64_t Controller::step(Now now) {
+  if (status_.role == Role::stopped) return now.steady_ms + options_.lease_ms;
+  read_events(now);
+  if (status_.role == Role::stopped) return now.steady_ms + options_.lease_ms;
+  const bool claimed = status_.role == Role::claiming || status_.role == Role::leading;
+  if (claimed && appends_failed()) depose(now, "an append failed");
+  else if (claimed && overdue(now)) depose(now, "an append was not read back in time");
+  else if (claimed && candidacy_ && !candidacy_->elected()) depose(now, "another was elected");
+  if (status_.role == Role::following) maybe_claim(now);
+  if (status_.role == Role::leading) lead(now);
+  if (status_.role == Role::following && claim_not_before_ > now.steady_ms) return claim_not_before_;
+  if (!in_flight_.empty()) return in_flight_.front().sent_ms + options_.append_deadline_ms + 1;
+  std::int64_t next = leases_.next_check_ms(now.steady_ms);
+  if (status_.role == Role::leading)
+    if (const auto due = next_deadline(state_)) next = std::min(next, now.steady_ms + std::max<std::int64_t>(1, *due - time_.at(now)));
+  return next;
+}
+
+// ---- reading the events topic
+
+void Controller::read_events(Now now) {
+  if (!events_) {
+    auto reader = ports_.log->open_reader(Topic::events, head_.offset + 1, ports_.wake);
+    if (!reader) {
+      status_.reason = reader.error().text;
+      return;
+    }
+    events_ = std::move(*reader);
+  }
+  for (;;) {
+    auto entries = events_->poll(poll_entries);
+    if (!entries) {
+      if (entries.error().code == Errc::unreachable || entries.error().code == Errc::again) return;
+      return stop(entries.error().text);
+    }
+    if (entries->empty()) return;
+    for (const auto& entry : *entries) {
+      take_entry(entry, now);
+      if (status_.role == Role::stopped) return;
+    }
+  }
+}
+
+void Controller::take_entry(const Entry& entry, Now now) {
+  Hash hash;
+  auto record = decode_record(entry.bytes, &hash);
+  if (!record) return stop(fmt::format("events offset {}, after seq {}: {}", entry.offset, head_.seq, record.error().text));
+  const Judgement judgement = judge(head_, BothHashes(ports_.seen_before, seen_), *record);
+  if (judgement.verdict == Verdict::broken)
+    return stop(fmt::format("events offset {}, after seq {}: {}", entry.offset, head_.seq, judgement.why));
+  seen_.add(hash);
+  if (judgement.verdict == Verdict::is_void) {
+    ++status_.voids;
+    if (record->controller == status_.id && status_.role != Role::following) depose(now, "a record of this claim is void: " + judgement.why);
+    return;
+  }
+  if (!in_flight_.empty() && in_flight_.front().hash == hash) return confirm(*record, hash, entry.offset);
+  if (status_.role != Role::following) depose(now, "another controller's record came first");
+  follow(*record, hash, entry.offset);
+}
+
+// Our own record came back: what was folded on speculation stands.
+void Controller::confirm(const Record& record, const Hash& hash, std::int64_t offset) {
+  head_ = advance(head_, record, hash, offset);
+  confirmed_ = std::move(in_flight_.front().after);
+  in_flight_.pop_front();
+  const auto sizes = state_.forget_before(confirmed_);
+  for (auto& later : in_flight_)
+    for (std::size_t i = 0; i < sizes.size(); ++i) later.after.sizes[i] -= sizes[i];
+  confirmed_.sizes.assign(sizes.size(), 0);
+  if (head_.sealed_to) return stop(fmt::format("the log was sealed at seq {}: the cloud went to {}", head_.seq, state_.the_cloud().sealed_place));
+  if (status_.role == Role::claiming) status_.role = Role::leading;
+}
+
+void Controller::follow(const Record& record, const Hash& hash, std::int64_t offset) {
+  fold(state_, record);
+  if (state_.digest() != record.digest)
+    return stop(fmt::format("seq {}: replaying gives digest {}, the record says {}", record.seq, state_.digest().hex(), record.digest.hex()));
+  state_.forget_before(state_.mark());
+  confirmed_ = state_.mark();
+  head_ = tip_ = advance(head_, record, hash, offset);
+  if (head_.sealed_to) stop(fmt::format("the log was sealed at seq {}: the cloud went to {}", head_.seq, state_.the_cloud().sealed_place));
+}
+
+void Controller::stop(std::string reason) {
+  ports_.say("controller stopped: " + reason);
+  producer_.reset();
+  candidacy_.reset();
+  status_.role = Role::stopped;
+  status_.reason = std::move(reason);
+}
+
+// ---- the claim
+
+bool Controller::appends_failed() const { return answers_->append_failed.load(); }
+
+bool Controller::overdue(Now now) const {
+  return !in_flight_.empty() && now.steady_ms - in_flight_.front().sent_ms > options_.append_deadline_ms;
+}
+
+void Controller::depose(Now now, const std::string& why) {
+  ports_.say(fmt::format("controller {} ends its claim: {}", status_.id.str(), why));
+  producer_.reset();
+  intents_.reset();
+  reports_.reset();
+  heartbeats_.reset();
+  pending_intents_.clear();
+  pending_reports_.clear();
+  in_flight_.clear();
+  state_.roll_back(confirmed_);
+  tip_ = head_;
+  answers_ = std::make_shared<Answers>();
+  end_asked_ = false;
+  status_.role = Role::following;
+  status_.reason = why;
+  status_.held.clear();
+  claim_not_before_ = now.steady_ms + 1 + static_cast<std::int64_t>(ports_.random() % static_cast<std::uint64_t>(options_.backoff_ms));
+}
+
+void Controller::maybe_claim(Now now) {
+  if (!options_.may_lead || head_.seq == 0 || !events_ || now.steady_ms < claim_not_before_) return;
+  if (!candidacy_->elected()) {
+    end_asked_ = false;
+    status_.reason = "another controller is elected";
+    return;
+  }
+  if (answers_->end_failed.exchange(false)) {
+    end_asked_ = false;
+    claim_not_before_ = now.steady_ms + options_.backoff_ms;
+    status_.reason = "the log cannot be reached";
+    return;
+  }
+  if (!end_asked_) {
+    end_asked_ = true;
+    ports_.log->end(Topic::events, [answers = answers_, wake = ports_.wake](Result<std::int64_t> end) {
+      if (end) answers->events_end = *end;
+      else answers->end_failed = true;
+      wake();
+    });
+  }
+  const std::int64_t end = answers_->events_end.load();
+  if (end < 0 || events_->position() < end) return;  // not yet caught up
+  if (now.wall_ms < head_.at_ms - 1000) {
+    status_.reason = fmt::format("this host's clock is {} ms behind the log: set it right", head_.at_ms - now.wall_ms);
+    claim_not_before_ = now.steady_ms + options_.backoff_ms;
+    return;
+  }
+  claim(now);
+}
+
+void Controller::claim(Now now) {
+  auto producer = ports_.log->open_producer();
+  if (!producer) {
+    status_.reason = producer.error().text;
+    claim_not_before_ = now.steady_ms + options_.backoff_ms;
+    return;
+  }
+  producer_ = std::move(*producer);
+  answers_ = std::make_shared<Answers>();
+  end_asked_ = false;
+  status_.id = {ports_.random(), ports_.random()};
+  ++status_.claims;
+  status_.role = Role::claiming;
+  status_.reason.clear();
+  time_.start(now, head_.at_ms);
+  start_leading(now);
+  Draft draft = open_draft(now);
+  add(draft, {.cause = Cause::controller, .events = {ControllerStarted{.controller = status_.id, .host = options_.host}}});
+  send(std::move(draft), now);
+  ports_.say(fmt::format("controller {} claims at seq {}", status_.id.str(), tip_.seq));
+}
+
+// Everything that is the claim's own and not in the log: where to read on, and the leases.
+void Controller::start_leading(Now now) {
+  next_offset_.clear();
+  for (const auto& position : state_.the_cloud().positions) next_offset_[position.topic] = position.offset;
+  leases_.start(state_, now.steady_ms);
+  last_append_ms_ = now.steady_ms;
+  tried_ = {};
+  ports_.log->end(Topic::heartbeats, [answers = answers_, wake = ports_.wake](Result<std::int64_t> end) {
+    if (end) answers->heartbeats_end = *end;
+    wake();
+  });
+}
+
+// ---- deciding
+
+std::int64_t Controller::consumed(Topic topic) const {
+  const auto at = next_offset_.find(topic);
+  return at == next_offset_.end() ? 0 : at->second;
+}
+
+void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs) {
+  if (!reader) {
+    auto opened = ports_.log->open_reader(topic, consumed(topic), ports_.wake);
+    if (!opened) return;
+    reader = std::move(*opened);
+  }
+  while (inputs.size() < pending_max) {
+    auto entries = reader->poll(poll_entries);
+    if (!entries) {
+      if (entries.error().code == Errc::not_found) {
+        // Behind retention: what was not kept is lost, and said so when the first kept entry is decided.
+        const auto begin = ports_.log->begin(topic);
+        if (begin && *begin > reader->position()) {
+          auto opened = ports_.log->open_reader(topic, *begin, ports_.wake);
+          if (opened) {
+            reader = std::move(*opened);
+            continue;
+          }
+        }
+      }
+      return;
+    }
+    if (entries->empty()) return;
+    for (auto& entry : *entries) {
+      Input input{.position = {topic, 0, entry.offset}, .bytes = std::move(entry.bytes)};
+      if (topic == Topic::intents) {
+        auto intent = decode_intent(input.bytes);
+        if (intent) input.intent = std::move(*intent);
+        else input.unreadable = intent.error().text;
+      }
+      inputs.push_back(std::move(input));
+    }
+  }
+}
+
+void Controller::poll_inputs() {
+  poll_topic(Topic::reports, reports_, pending_reports_);
+  poll_topic(Topic::intents, intents_, pending_intents_);
+}
+
+void Controller::hear_heartbeats(Now now) {
+  if (!heartbeats_) {
+    const std::int64_t end = answers_->heartbeats_end.load();
+    if (end < 0) return;
+    auto opened = ports_.log->open_reader(Topic::heartbeats, end, ports_.wake);
+    if (!opened) return;
+    heartbeats_ = std::move(*opened);
+  }
+  for (;;) {
+    auto entries = heartbeats_->poll(poll_entries);
+    if (!entries) {
+      heartbeats_.reset();
+      return;
+    }
+    if (entries->empty()) return;
+    for (const auto& entry : *entries) {
+      const auto heartbeat = decode_heartbeat(entry.bytes);
+      if (!heartbeat) continue;
+      const Node* node = state_.nodes.find(heartbeat->node);
+      if (node && node->incarnation == heartbeat->incarnation) leases_.heard(node->id, now.steady_ms);
+    }
+  }
+}
+
+void Controller::lead(Now now) {
+  hear_heartbeats(now);
+  poll_inputs();
+  // After a long pause one record goes alone: the broker may have forgotten this producer.
+  const bool rested = now.steady_ms - last_append_ms_ > options_.idle_producer_ms;
+  const std::size_t pipeline = rested ? 1 : options_.pipeline_max;
+  while (in_flight_.size() < pipeline) {
+    if (rested && !in_flight_.empty()) return;
+    if (try_carefully(now) || seal(now)) return;
+    if (!build_record(now)) return;
+  }
+}
+
+// The next record: everything but its decisions and digest; the State has forgotten what is past.
+Controller::Draft Controller::open_draft(Now now) {
+  Draft draft;
+  Record& record = draft.record;
+  record.log = tip_.log;
+  record.level = tip_.level;
+  record.seq = tip_.seq + 1;
+  record.prev = tip_.hash;
+  record.at_ms = std::max(tip_.at_ms, time_.at(now));
+  record.controller = status_.id;
+  draft.frame = {.seq = record.seq, .at_ms = record.at_ms};
+  draft.next_offset = next_offset_;
+  fold_begin(state_, draft.frame);
+  return draft;
+}
+
+void Controller::add(Draft& draft, Decision decision, const Intent* intent) {
+  fold_decision(state_, draft.frame, decision, intent);
+  draft.record.decisions.push_back(std::move(decision));
+}
+
+// A record out of what is pending; false: nothing was.
+bool Controller::build_record(Now now) {
+  for (std::size_t most = options_.batch_max;; most /= 2) {
+    const auto mark = state_.mark();
+    Draft draft = open_draft(now);
+    fill(draft, now, most);
+    const bool empty = draft.record.decisions.empty();
+    SealedRecord sealed;
+    if (!empty) {
+      for (const auto& [topic, offset] : draft.next_offset) draft.record.positions.push_back({topic, 0, offset});
+      fold_end(state_, draft.record.positions);
+      draft.record.digest = state_.digest();
+      sealed = encode(draft.record);
+    }
+    if (empty || sealed.bytes.size() > record_bytes_max) state_.roll_back(mark);
+    if (!empty && sealed.bytes.size() > record_bytes_max) {
+      CHECK(most > 1);  // of one decision: see the limits of intents and reports
+      continue;
+    }
+    // What was old or of a former life is passed over; its position is written with the next record.
+    next_offset_ = draft.next_offset;
+    pending_reports_.erase(pending_reports_.begin(), pending_reports_.begin() + static_cast<std::ptrdiff_t>(draft.reports));
+    pending_intents_.erase(pending_intents_.begin(), pending_intents_.begin() + static_cast<std::ptrdiff_t>(draft.intents));
+    if (empty) return false;
+    ship(std::move(draft), std::move(sealed), now);
+    return true;
+  }
+}
+
+void Controller::fill(Draft& draft, Now now, std::size_t most) {
+  decide_timers(draft, now);
+  const auto full = [&] { return draft.record.decisions.size() >= most; };
+  while (!full() && draft.reports < pending_reports_.size()) decide_report(draft, pending_reports_[draft.reports++]);
+  const bool careful = state_.the_cloud().barren_claims >= careful_after;
+  const std::size_t intents_max = careful ? 1 : most;
+  while (!full() && draft.intents < std::min(intents_max, pending_intents_.size())) {
+    const Input& input = pending_intents_[draft.intents];
+    if (input.intent && input.intent->type() == IntentType::SealLog) return;  // goes alone: see seal()
+    ++draft.intents;
+    decide_intent(draft, input);
+  }
+}
+
+void Controller::decide_timers(Draft& draft, Now now) {
+  const auto timer = [&](Events events) {
+    if (!events.empty()) add(draft, {.cause = Cause::timer, .events = std::move(events)});
+  };
+  for (auto& events : decide_due(state_, draft.record.at_ms, due_max)) timer(std::move(events));
+  const auto lapsed = leases_.lapsed(state_, now.steady_ms);
+  status_.held = lapsed.held;
+  for (const auto node : lapsed.lost)
+    timer(decide_lost(state_, node, fmt::format("not heard of for {} s", options_.lease_ms / 1000)));
+}
+
+void Controller::decide_report(Draft& draft, const Input& input) {
+  draft.next_offset[Topic::reports] = input.position.offset + 1;
+  const auto report = decode_report(input.bytes);
+  if (!report) {
+    ports_.say(fmt::format("reports offset {} is unreadable and was passed over: {}", input.position.offset, report.error().text));
+    return;
+  }
+  auto verdict = decide(state_, *report, draft.record.at_ms);
+  if (!verdict.take) return;
+  add(draft, {.cause = Cause::report, .position = input.position, .node = report->node, .report = report->number,
+              .events = std::move(verdict.events)});
+  ++status_.decisions;
+}
+
+void Controller::decide_intent(Draft& draft, const Input& input) {
+  const std::int64_t expected = draft.next_offset[Topic::intents];
+  if (input.position.offset > expected)
+    add(draft, {.cause = Cause::controller,
+                .events = {IntentsLost{.from = {Topic::intents, 0, expected}, .to = input.position}}});
+  draft.next_offset[Topic::intents] = input.position.offset + 1;
+  if (input.intent && state_.decided.contains(input.intent->id)) return;  // the same one again
+  add(draft, {.cause = Cause::intent, .position = input.position,
+              .intent = input.bytes.size() <= intent_bytes_max ? input.bytes : Bytes{}, .events = verdict(draft, input)},
+      input.intent ? &*input.intent : nullptr);
+  ++status_.decisions;
+}
+
+Events Controller::verdict(const Draft& draft, const Input& input) const {
+  if (!input.intent) return refuse(Refusal::unreadable, "The intent could not be read: " + input.unreadable);
+  const Cloud& cloud = state_.the_cloud();
+  if (cloud.barren_claims >= careful_after && cloud.tried == input.position && cloud.tries > 2)
+    return refuse(Refusal::poison, "Two controllers ended while deciding this request; it was put aside. Report its id.", input.intent->object);
+  if (auto known = known_key(*input.intent)) return *known;
+  return decide(state_, *input.intent, draft.record.at_ms);
+}
+
+// The client's own key was used before: the first answer is given again, unless the body is another.
+std::optional<Events> Controller::known_key(const Intent& intent) const {
+  if (intent.key.empty()) return std::nullopt;
+  const ClientKey* first = state_.client_keys.find(ClientKey::key_of(intent.user, intent.project, intent.key));
+  if (!first) return std::nullopt;
+  if (first->body_hash != intent.body_hash)
+    return refuse(Refusal::key_reused, fmt::format("X-Reprise-Intent {} was used for another request; give each request its own.", intent.key), intent.object);
+  return refuse(Refusal::key_repeated, "This request was answered before.", first->intent.as<AnyId>());
+}
+
+// After claims that ended without a decision: IntentTried goes alone, and is read back, before each one.
+// True: nothing else may be built now.
+bool Controller::try_carefully(Now now) {
+  if (state_.the_cloud().barren_claims < careful_after || pending_intents_.empty()) return false;
+  if (!in_flight_.empty()) return true;
+  const Position position = pending_intents_.front().position;
+  if (tried_ == position) return false;
+  tried_ = position;
+  Draft draft = open_draft(now);
+  add(draft, {.cause = Cause::controller, .position = position, .events = {IntentTried{.position = position}}});
+  send(std::move(draft), now);
+  return true;
+}
+
+// SealLog goes alone, after everything before it was read back. True: nothing else may be built now.
+bool Controller::seal(Now now) {
+  if (pending_intents_.empty()) return false;
+  const Input& input = pending_intents_.front();
+  if (!input.intent || input.intent->type() != IntentType::SealLog) return false;
+  if (!in_flight_.empty()) return true;
+  Draft draft = open_draft(now);
+  decide_intent(draft, input);
+  pending_intents_.pop_front();
+  next_offset_ = draft.next_offset;
+  if (draft.record.decisions.empty()) return true;
+  send(std::move(draft), now);
+  return true;
+}
+
+void Controller::send(Draft draft, Now now) {
+  for (const auto& [topic, offset] : draft.next_offset) draft.record.positions.push_back({topic, 0, offset});
+  fold_end(state_, draft.record.positions);
+  draft.record.digest = state_.digest();
+  SealedRecord sealed = encode(draft.record);
+  ship(std::move(draft), std::move(sealed), now);
+}
+
+void Controller::ship(Draft draft, SealedRecord sealed, Now now) {
+  tip_ = advance(tip_, draft.record, sealed.hash, -1);
+  in_flight_.push_back({.hash = sealed.hash, .after = state_.mark(), .sent_ms = now.steady_ms});
+  last_append_ms_ = now.steady_ms;
+  producer_->append(Topic::events, std::move(sealed.bytes), [answers = answers_, wake = ports_.wake](Result<std::int64_t> offset) {
+    if (offset) return;
+    answers->append_failed = true;
+    wake();
+  });
+}
+
+}  // namespace reprise

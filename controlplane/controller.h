@@ -1,0 +1,157 @@
+// The controller: catches up, claims, decides, appends (design, section 2). One active at a time.
+//
+// A machine without threads, clock or randomness of its own: step(now) does all that can be done
+// without blocking. In production a thread calls it when woken; in the simulation the scheduler does.
+// What it decides is folded into its own State at once and may be undone: a record counts only when
+// its own reader has read it back as the next of the chain. Anything but a clean append ends its claim:
+// it undoes what was not read back, reads to the end, and claims again if it is still elected.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+
+#include "controlplane/decide/decide.h"
+#include "controlplane/leases.h"
+#include "controlplane/log_time.h"
+#include "events/chain.h"
+#include "events/log.h"
+#include "projections/fold.h"
+
+namespace reprise {
+
+class Controller {
+ public:
+  struct Ports {
+    Log* log = nullptr;
+    std::function<std::uint64_t()> random;       // fresh 64 bits; only ids and backoff come from it
+    const SeenHashes* seen_before = nullptr;     // of what was folded before this controller's head
+    std::function<void()> wake;                  // from any thread: step() has something to do
+    std::function<void(const std::string&)> say; // for the operator's log
+  };
+  struct Options {
+    std::string host;
+    std::int64_t lease_ms = 20'000;
+    std::int64_t claim_deadline_ms = 10'000;
+    std::int64_t append_deadline_ms = 10'000;    // an append not read back by then ends the claim
+    std::int64_t backoff_ms = 500;               // random up to this before every claim but the first
+    std::int64_t idle_producer_ms = 3'600'000;   // a broker forgets idle producers
+    std::size_t batch_max = 512;                 // decisions in a record
+    std::size_t pipeline_max = 8;                // records appended and not yet read back
+    bool may_lead = true;
+  };
+  enum class Role { following, claiming, leading, stopped };
+  struct Status {
+    Role role = Role::following;
+    ControllerId id;                 // of the present claim
+    std::string reason;              // why it stopped or does not lead
+    std::uint64_t claims = 0;        // made by this process
+    std::uint64_t voids = 0;         // void records read
+    std::uint64_t decisions = 0;
+    std::vector<NodeId> held;        // nodes that lapsed together: an admin must say go on
+  };
+
+  // `state` is at `head`, and keeps undo.
+  Controller(Ports ports, Options options, State state, Head head);
+  ~Controller();
+
+  // The latest steady time at which to be called again.
+  std::int64_t step(Now now);
+
+  const Status& status() const { return status_; }
+  const State& state() const { return state_; }
+  const Head& head() const { return head_; }
+
+ private:
+  struct InFlight {
+    Hash hash;
+    State::Mark after;
+    std::int64_t sent_ms = 0;       // steady
+  };
+  // One entry that is to be decided; of intents also what it says, or why it says nothing.
+  struct Input {
+    Position position;
+    Bytes bytes;
+    std::optional<Intent> intent;
+    std::string unreadable;
+  };
+  // A record in the making, and what of the pending inputs is in it.
+  struct Draft {
+    Record record;
+    RecordFrame frame;
+    std::map<Topic, std::int64_t> next_offset;
+    std::size_t reports = 0;
+    std::size_t intents = 0;
+  };
+
+  // reading the events topic
+  void read_events(Now now);
+  void take_entry(const Entry& entry, Now now);
+  void confirm(const Record& record, const Hash& hash, std::int64_t offset);
+  void follow(const Record& record, const Hash& hash, std::int64_t offset);
+  void stop(std::string reason);
+
+  // the claim
+  void maybe_claim(Now now);
+  void claim(Now now);
+  void start_leading(Now now);
+  void depose(Now now, const std::string& why);
+  bool appends_failed() const;
+  bool overdue(Now now) const;
+
+  // deciding
+  void lead(Now now);
+  void poll_inputs();
+  void poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs);
+  void hear_heartbeats(Now now);
+  bool build_record(Now now);
+  Draft open_draft(Now now);
+  void fill(Draft& draft, Now now, std::size_t most);
+  void decide_timers(Draft& draft, Now now);
+  void decide_report(Draft& draft, const Input& input);
+  void decide_intent(Draft& draft, const Input& input);
+  Events verdict(const Draft& draft, const Input& input) const;
+  std::optional<Events> known_key(const Intent& intent) const;
+  bool try_carefully(Now now);
+  bool seal(Now now);
+  void add(Draft& draft, Decision decision, const Intent* intent = nullptr);
+  void send(Draft draft, Now now);
+  void ship(Draft draft, SealedRecord sealed, Now now);
+  std::int64_t consumed(Topic topic) const;
+
+  Ports ports_;
+  Options options_;
+  State state_;
+  Head head_;                                  // the last record read back
+  Head tip_;                                   // the last record appended: head_ when nothing is in flight
+  MemoryHashes seen_;
+  Status status_;
+
+  std::unique_ptr<Reader> events_;
+  std::unique_ptr<Candidacy> candidacy_;
+  std::unique_ptr<Producer> producer_;
+  std::unique_ptr<Reader> intents_, reports_, heartbeats_;
+  std::deque<Input> pending_intents_, pending_reports_;
+  std::map<Topic, std::int64_t> next_offset_;  // of the first entry not yet decided, speculative
+  std::deque<InFlight> in_flight_;
+  State::Mark confirmed_;                      // of head_
+  LogTime time_;
+  Leases leases_;
+
+  // Answers of the log come on its threads; each claim has its own, so that late ones are told apart.
+  struct Answers {
+    std::atomic<bool> append_failed = false;
+    std::atomic<std::int64_t> events_end = -1;   // asked after this claim's start; -1: not yet known
+    std::atomic<bool> end_failed = false;
+    std::atomic<std::int64_t> heartbeats_end = -1;
+  };
+  std::shared_ptr<Answers> answers_;
+  std::int64_t claim_not_before_ = 0;
+  std::int64_t last_append_ms_ = 0;
+  bool end_asked_ = false;
+  Position tried_;                             // the intent that this claim said it would try
+};
+
+const char* role_name(Controller::Role role);
+
+}  // namespace reprise

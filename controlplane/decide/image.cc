@@ -1,0 +1,81 @@
+#include "controlplane/decide/decide.h"
+
+namespace reprise::image {
+namespace {
+
+// May the actor see it at all? Public and community images are everybody's to see.
+const Image* visible(const State& s, ImageId id, const Context& c) {
+  const Image* image = s.images.find(id);
+  if (!image) return nullptr;
+  const bool open = image->visibility == Visibility::public_ || image->visibility == Visibility::community;
+  return open || c.sees(image->project) ? image : nullptr;
+}
+
+Events no_image(ImageId id) {
+  return refuse(Refusal::no_such_image, fmt::format("No image found with ID {}", id.str()), id.as<AnyId>());
+}
+
+std::optional<Events> not_mine(const Image& image, const Context& c) {
+  if (!c.rights.member) return refuse(Refusal::not_allowed, "Changing images needs the role member.", image.object());
+  if (!c.sees(image.project))
+    return refuse(Refusal::not_allowed, fmt::format("Image {} belongs to another project.", image.id.str()), image.object());
+  return std::nullopt;
+}
+
+}  // namespace
+
+Events create(const State& s, const CreateImage& i, const Context& c) {
+  if (!c.rights.member) return refuse(Refusal::not_allowed, "Creating an image needs the role member.");
+  if (i.visibility == Visibility::public_ && !c.rights.admin)
+    return refuse(Refusal::not_allowed, "Only an admin may make an image public; use visibility private, shared or community.");
+  if (s.images.contains(i.id)) return refuse(Refusal::id_taken, fmt::format("Image ID {} already exists!", i.id.str()));
+  return {ImageCreated{.id = i.id, .name = i.name, .disk_format = i.disk_format, .container_format = i.container_format,
+                       .visibility = i.visibility, .protected_ = i.protected_, .min_disk_gib = i.min_disk_gib,
+                       .min_ram_mib = i.min_ram_mib, .properties = i.properties, .tags = i.tags, .project = c.project()}};
+}
+
+Events store(const State& s, const StoreImage& i, const Context& c) {
+  const Image* image = visible(s, i.id, c);
+  if (!image) return no_image(i.id);
+  if (auto refused = not_mine(*image, c)) return *refused;
+  if (image->status != ImageStatus::queued)
+    return refuse(Refusal::wrong_state, "Image status transition from active to saving is not allowed: its data is there "
+                                        "already. Create a new image for other data.", image->object());
+  return {ImageStored{.id = i.id, .size = i.size, .virtual_size = i.virtual_size, .md5 = i.md5, .sha512 = i.sha512}};
+}
+
+Events update(const State& s, const UpdateImage& i, const Context& c) {
+  const Image* image = visible(s, i.id, c);
+  if (!image) return no_image(i.id);
+  if (auto refused = not_mine(*image, c)) return *refused;
+  if (i.visibility == Visibility::public_ && image->visibility != Visibility::public_ && !c.rights.admin)
+    return refuse(Refusal::not_allowed, "Only an admin may make an image public.", image->object());
+  const bool formats_change = i.disk_format != image->disk_format || i.container_format != image->container_format;
+  if (formats_change && image->status != ImageStatus::queued)
+    return refuse(Refusal::wrong_state, "disk_format and container_format are fixed once an image has data.", image->object());
+  return {ImageUpdated{.id = i.id, .name = i.name, .visibility = i.visibility, .protected_ = i.protected_,
+                       .min_disk_gib = i.min_disk_gib, .min_ram_mib = i.min_ram_mib, .properties = i.properties,
+                       .tags = i.tags, .disk_format = i.disk_format, .container_format = i.container_format}};
+}
+
+Events remove(const State& s, const DeleteImage& i, const Context& c) {
+  const Image* image = visible(s, i.id, c);
+  if (!image) return no_image(i.id);
+  if (auto refused = not_mine(*image, c)) return *refused;
+  if (image->is_protected)
+    return refuse(Refusal::protected_image,
+                  fmt::format("Image {} is protected and cannot be deleted; set protected to false first.", i.id.str()),
+                  image->object());
+  // Direct boot reads kernel and ramdisk at every start: they stay as long as a server needs them.
+  std::string user;
+  s.servers.each([&](const Server& row) {
+    if (row.kernel == i.id || row.ramdisk == i.id || (row.image == i.id && row.tenure == Tenure::placed && !row.disk_ready))
+      user = row.id.str();
+  });
+  if (!user.empty())
+    return refuse(Refusal::in_use, fmt::format("Image {} is in use by server {}; delete that first.", i.id.str(), user),
+                  image->object());
+  return {ImageDeleted{.id = i.id}};
+}
+
+}  // namespace reprise::image

@@ -1,0 +1,132 @@
+#include "controlplane/decide/placement.h"
+
+namespace reprise {
+namespace {
+
+// One node's verdict out of its columns. Branch-free over the numbers, so that the scan vectorises.
+PlacementReason judge_row(const NodeColumns& columns, std::size_t i, const PlacementRequest& request, std::uint32_t zone) {
+  if (columns.state[i] == NodeColumns::lost) return PlacementReason::node_lost;
+  if (columns.state[i] == NodeColumns::disabled) return PlacementReason::node_disabled;
+  if (zone != NodeColumns::any_zone && columns.zone[i] != zone) return PlacementReason::wrong_zone;
+  if (columns.free_vcpus[i] < request.vcpus) return PlacementReason::no_vcpus;
+  if (columns.free_ram_mib[i] < request.ram_mib) return PlacementReason::no_ram;
+  if (columns.free_disk_gib[i] < request.disk_gib) return PlacementReason::no_disk;
+  return PlacementReason::fits;
+}
+
+// A host or node that is excluded by name; these two cases are rare and kept out of the scan.
+bool excluded(const NodeColumns& columns, std::size_t i, const State& state, const PlacementRequest& request) {
+  if (request.not_on && columns.ids[i] == request.not_on) return true;
+  return !request.host.empty() && state.nodes.at(columns.ids[i]).name != request.host;
+}
+
+bool names_nodes(const PlacementRequest& request) { return request.not_on || !request.host.empty(); }
+
+// The most free memory first: load spreads, and a tie goes to the lower id.
+std::int64_t weight(const NodeColumns& columns, std::size_t i) { return columns.free_ram_mib[i]; }
+
+struct Best {
+  std::int64_t weight = -1;
+  std::size_t at = 0;
+  std::uint32_t fitting = 0;
+};
+
+// Weights of all nodes (or -1) in one pass without branches, then their maximum.
+Best scan(const NodeColumns& columns, const PlacementRequest& request, std::uint32_t zone) {
+  const std::size_t count = columns.ids.size();
+  const auto* state = columns.state.data();
+  const auto* zones = columns.zone.data();
+  const auto* vcpus = columns.free_vcpus.data();
+  const auto* ram = columns.free_ram_mib.data();
+  const auto* disk = columns.free_disk_gib.data();
+  Best best;
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool fits = (state[i] == NodeColumns::usable) & ((zone == NodeColumns::any_zone) | (zones[i] == zone)) &
+                      (vcpus[i] >= request.vcpus) & (ram[i] >= request.ram_mib) & (disk[i] >= request.disk_gib);
+    best.fitting += fits;
+    const std::int64_t here = fits ? ram[i] : -1;
+    if (here > best.weight) best.weight = here, best.at = i;
+  }
+  return best;
+}
+
+}  // namespace
+
+Placement place(const State& state, const PlacementRequest& request) {
+  const NodeColumns& columns = state.node_columns();
+  const std::uint32_t zone = request.zone.empty() ? NodeColumns::any_zone : columns.zone_of(request.zone);
+  Placement placement;
+  placement.considered = static_cast<std::uint32_t>(columns.ids.size());
+  if (!names_nodes(request)) {
+    const Best best = scan(columns, request, zone);
+    placement.fitting = best.fitting;
+    if (best.fitting) {
+      placement.node = columns.ids[best.at];
+      return placement;
+    }
+  }
+  std::int64_t best = -1;
+  for (std::size_t i = 0; i < columns.ids.size(); ++i) {
+    const auto reason = excluded(columns, i, state, request) ? PlacementReason::excluded : judge_row(columns, i, request, zone);
+    ++placement.counts[static_cast<std::size_t>(reason)];
+    if (reason != PlacementReason::fits) {
+      if (placement.verdicts.size() < verdicts_max)
+        placement.verdicts.push_back({columns.ids[i], static_cast<std::uint8_t>(reason)});
+      continue;
+    }
+    ++placement.fitting;
+    if (weight(columns, i) > best) best = weight(columns, i), placement.node = columns.ids[i];
+  }
+  return placement;
+}
+
+std::vector<NodeWeighed> weigh_all(const State& state, const PlacementRequest& request) {
+  const NodeColumns& columns = state.node_columns();
+  const std::uint32_t zone = request.zone.empty() ? NodeColumns::any_zone : columns.zone_of(request.zone);
+  std::vector<NodeWeighed> all;
+  for (std::size_t i = 0; i < columns.ids.size(); ++i) {
+    const auto reason = excluded(columns, i, state, request) ? PlacementReason::excluded : judge_row(columns, i, request, zone);
+    all.push_back({columns.ids[i], reason, weight(columns, i)});
+  }
+  return all;
+}
+
+const char* placement_reason_text(PlacementReason reason) {
+  switch (reason) {
+    case PlacementReason::fits: return "fits";
+    case PlacementReason::node_lost: return "not heard of, or declared dead";
+    case PlacementReason::node_disabled: return "disabled by an admin";
+    case PlacementReason::wrong_zone: return "in another availability zone";
+    case PlacementReason::no_vcpus: return "not enough vCPUs free";
+    case PlacementReason::no_ram: return "not enough RAM free";
+    case PlacementReason::no_disk: return "not enough disk free";
+    case PlacementReason::excluded: return "excluded by the request";
+  }
+  return "?";
+}
+
+Events refuse_placement(const State& state, const Placement& placement, const PlacementRequest& request, AnyId object) {
+  std::string text = fmt::format("No valid host was found for {} vCPUs, {} MiB of RAM and {} GiB of disk", request.vcpus,
+                                 request.ram_mib, request.disk_gib);
+  if (!request.zone.empty()) text += fmt::format(" in zone {}", request.zone);
+  if (!request.host.empty()) text += fmt::format(" on host {}", request.host);
+  text += fmt::format(". {} nodes were looked at", placement.considered);
+  const char* separator = ": ";
+  for (std::size_t reason = 1; reason < placement_reasons; ++reason) {
+    if (!placement.counts[reason]) continue;
+    text += fmt::format("{}{} {}", separator, placement.counts[reason],
+                        placement_reason_text(static_cast<PlacementReason>(reason)));
+    separator = ", ";
+  }
+  for (const auto& verdict : placement.verdicts) {
+    const Node* node = state.nodes.find(verdict.node);
+    text += fmt::format("; {}: {}", node ? node->name : verdict.node.str(),
+                        placement_reason_text(static_cast<PlacementReason>(verdict.reason)));
+  }
+  text += ". Choose a smaller flavor, free something, or add a node.";
+  return {IntentRefused{.refusal = static_cast<std::uint16_t>(Refusal::no_valid_host), .text = std::move(text),
+                        .object = object,
+                        .counts = {placement.counts.begin(), placement.counts.end()}, .nodes = placement.verdicts}};
+}
+
+}  // namespace reprise

@@ -1,0 +1,197 @@
+// Reports into events. A report says what an agent saw; only what differs from the State matters, and
+// only what answers the present wish (`since`) is believed about absence and readiness.
+#include "controlplane/decide/decide.h"
+#include "controlplane/decide/server.h"
+
+namespace reprise {
+namespace {
+
+class ReportDecider {
+ public:
+  ReportDecider(const State& state, const Node& node, const Observed& seen, std::int64_t at_ms)
+      : state_(state), node_(node), seen_(seen), at_ms_(at_ms) {}
+
+  Events events() {
+    if (node_.state == NodeState::lost && seen_.realized > node_.incarnation) add(NodeReturned{.id = node_.id});
+    for (const auto& one : seen_.servers) server(*one);
+    for (const auto& one : seen_.disks) disk(*one);
+    for (const auto& one : seen_.ports) port(*one);
+    for (const auto id : concerned_) finish_if_released(state_.servers.at(id));
+    return std::move(events_);
+  }
+
+ private:
+  void add(Event event) { events_.push_back(std::move(event)); }
+
+  // The server of an observation, if it is that one and it is here.
+  const Server* ours(ServerId id, Born born) const {
+    const Server* server = state_.servers.find(id);
+    return server && server->born == born && server->node == node_.id ? server : nullptr;
+  }
+  bool confirmed() const { return seen_.realized != 0; }
+
+  void server(const ServerSeen& seen) {
+    const Server* row = ours(seen.id, seen.born);
+    if (!row || seen.since < row->want_seq) return;  // of a former wish: the answer to this one will come
+    if (row->tenure == Tenure::unplacing) return server_leaving(*row, seen);
+    if (!seen.error.empty()) return server_trouble(*row, seen);
+    server_power(*row, seen);
+    server_volumes(*row, seen);
+  }
+
+  void server_leaving(const Server& row, const ServerSeen& seen) {
+    if (!seen.error.empty() && seen.error != row.fault) add(ServerTroubled{.id = row.id, .reason = seen.error});
+    if (seen.present || row.compute_released || !confirmed()) return;
+    add(ServerReleased{.id = row.id, .agent = wire::AgentKind::compute});
+    compute_released_.insert(row.id);
+    concerned_.insert(row.id);
+  }
+
+  void server_trouble(const Server& row, const ServerSeen& seen) {
+    if (row.task == TaskState::spawning) return give_up(row, seen.error);
+    bool attaching = false;
+    state_.volumes.each_by(Volume::by_server, encode_key(row.id), [&](const Volume& volume) {
+      if (volume.status != VolumeStatus::attaching || seen.since < volume.attach_seq) return true;
+      attaching = true;
+      add(VolumeDetaching{.id = volume.id, .reason = seen.error, .deadline_ms = at_ms_ + deadline::detach_ms});
+      return true;
+    });
+    if (!attaching && seen.error != row.fault) add(ServerTroubled{.id = row.id, .reason = seen.error});
+  }
+
+  void server_power(const Server& row, const ServerSeen& seen) {
+    if (seen.running) {
+      if (!row.on || seen.power_seq < row.power_seq) return;  // still on its way to being off, or from before the wish
+      const bool reboot_wished = row.task == TaskState::rebooting || row.task == TaskState::rebooting_hard;
+      if (reboot_wished && seen.reboot_seq < row.reboot_seq) return;
+      if (reboot_wished) return add(ServerRebooted{.id = row.id});
+      if (!row.running || row.status != ServerStatus::active || row.task != TaskState::none) add(ServerStarted{.id = row.id});
+      return;
+    }
+    if (!seen.present || seen.power_seq < row.power_seq) return;
+    if (!row.on) {
+      if (row.status != ServerStatus::shutoff || row.task != TaskState::none || row.running)
+        add(ServerStopped{.id = row.id, .cause = StopCause::asked});
+      return;
+    }
+    // It was started as wished and stands still: the guest powered off or QEMU died. After a restart of
+    // the host the agent starts it again by itself.
+    const bool by_itself = seen.cause == StopCause::guest || seen.cause == StopCause::killed;
+    if (by_itself && !seen.host_restarted) add(ServerStopped{.id = row.id, .cause = seen.cause});
+  }
+
+  void server_volumes(const Server& row, const ServerSeen& seen) {
+    if (!seen.present) return;
+    state_.volumes.each_by(Volume::by_server, encode_key(row.id), [&](const Volume& volume) {
+      if (seen.since < volume.attach_seq) return true;
+      const bool there = std::find(seen.volumes.begin(), seen.volumes.end(), volume.id) != seen.volumes.end();
+      if (volume.status == VolumeStatus::attaching && there) add(VolumeAttached{.id = volume.id});
+      if (volume.status == VolumeStatus::detaching && !there && confirmed()) add(VolumeDetached{.id = volume.id});
+      return true;
+    });
+  }
+
+  void give_up(const Server& row, const std::string& reason) {
+    if (!gave_up_.insert(row.id).second) return;
+    for (auto& event : server::give_up_place(state_, row, fmt::format("{} (on node {})", reason, node_.name), at_ms_)) add(std::move(event));
+  }
+
+  void disk(const DiskSeen& seen) {
+    if (const Server* row = ours(seen.id.as<ServerId>(), seen.born)) return boot_disk(*row, seen);
+    const Volume* row = state_.volumes.find(seen.id.as<VolumeId>());
+    if (!row || row->born != seen.born || row->node != node_.id || seen.since < row->want_seq) return;
+    if (row->status == VolumeStatus::creating) {
+      if (!seen.error.empty()) add(VolumeFailed{.id = row->id, .reason = seen.error});
+      else if (seen.present) add(VolumeReady{.id = row->id});
+    }
+    if (row->status == VolumeStatus::deleting && !seen.present && confirmed()) add(VolumeDeleted{.id = row->id});
+  }
+
+  void boot_disk(const Server& row, const DiskSeen& seen) {
+    if (seen.since < row.want_seq) return;
+    if (row.tenure == Tenure::placed) {
+      if (!seen.error.empty() && row.task == TaskState::spawning) return give_up(row, seen.error);
+      if (seen.present && !row.disk_ready) add(ServerDiskReady{.id = row.id});
+      return;
+    }
+    if (!row.compute_released || row.disk_released || seen.present || !confirmed()) return;
+    add(ServerReleased{.id = row.id, .agent = wire::AgentKind::storage});
+    disk_released_.insert(row.id);
+    concerned_.insert(row.id);
+  }
+
+  void port(const PortSeen& seen) {
+    const Port* row = state_.ports.find(seen.id);
+    if (!row || row->born != seen.born) return;
+    const Server* server = state_.servers.find(row->server);
+    if (!server || server->node != node_.id || seen.since < std::max(server->want_seq, row->want_seq)) return;
+    if (server->tenure == Tenure::placed) {
+      if (!seen.error.empty() && server->task == TaskState::spawning) return give_up(*server, seen.error);
+      if (seen.ready && row->status == PortStatus::build) add(PortReady{.id = row->id});
+      return;
+    }
+    if (!server->compute_released || row->released || seen.present || !confirmed()) return;
+    add(PortReleased{.id = row->id});
+    ports_released_.insert(row->id);
+    concerned_.insert(server->id);
+  }
+
+  // With what this report confirmed, does its node hold nothing of it any more?
+  void finish_if_released(const Server& row) {
+    if (!row.compute_released && !compute_released_.contains(row.id)) return;
+    if (!row.disk_released && !disk_released_.contains(row.id)) return;
+    bool ports = true;
+    state_.ports.each_by(Port::by_server, encode_key(row.id), [&](const Port& port) {
+      ports = port.released || ports_released_.contains(port.id);
+      return ports;
+    });
+    if (!ports) return;
+    for (auto& event : server::after_vacated(state_, row, at_ms_)) add(std::move(event));
+  }
+
+  const State& state_;
+  const Node& node_;
+  const Observed& seen_;
+  const std::int64_t at_ms_;
+  Events events_;
+  std::set<ServerId> concerned_, compute_released_, disk_released_, gave_up_;
+  std::set<PortId> ports_released_;
+};
+
+ReportVerdict agent_started(const State& s, const Report& report, const AgentStarted& started) {
+  const Node* node = s.nodes.find(report.node);
+  if (node && node->nonce == started.nonce) return {};  // said twice
+  Events events;
+  if (!node || node->state == NodeState::dead) {
+    const Node* namesake = nullptr;
+    s.nodes.each_by(Node::by_name, KeyWriter().word(started.name), [&](const Node& row) {
+      if (row.id != report.node) namesake = &row;
+      return namesake == nullptr;
+    });
+    if (namesake)
+      return {true, refuse(Refusal::name_taken, fmt::format("A node named {} exists with another id ({}); give this one another name.",
+                                                            started.name, namesake->id.str()), report.node.as<AnyId>())};
+    events.push_back(NodeAdmitted{.id = report.node, .name = started.name});
+  }
+  events.push_back(NodeStarted{.id = report.node, .nonce = started.nonce, .boot_id = started.boot_id, .zone = started.zone,
+                               .vcpus = started.vcpus, .ram_mib = started.ram_mib, .disk_gib = started.disk_gib,
+                               .compute_driver = started.compute_driver, .storage_driver = started.storage_driver,
+                               .network_driver = started.network_driver, .address = started.address, .version = started.version});
+  return {true, std::move(events)};
+}
+
+}  // namespace
+
+ReportVerdict decide(const State& s, const Report& report, std::int64_t at_ms) {
+  if (report.body.type == wire::ReportBody::AgentStarted)
+    return agent_started(s, report, *static_cast<const AgentStarted*>(report.body.value));
+  const Node* node = s.nodes.find(report.node);
+  if (!node || node->state == NodeState::dead || report.incarnation != node->incarnation) return {};
+  if (report.number <= node->reports) return {};
+  if (report.number != node->reports + 1)
+    return {true, {ReportsSkipped{.node = node->id, .after = node->reports, .got = report.number}}};
+  const auto& seen = *static_cast<const Observed*>(report.body.value);
+  return {true, ReportDecider(s, *node, seen, at_ms).events()};
+}
+
+}  // namespace reprise

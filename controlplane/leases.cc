@@ -1,0 +1,23 @@
+#include "controlplane/leases.h"
+
+namespace reprise {
+
+void Leases::start(const State& state, std::int64_t steady_ms) {
+  heard_.clear();
+  state.nodes.each([&](const Node& node) { heard_[node.id] = steady_ms; });
+}
+
+Leases::Lapsed Leases::lapsed(const State& state, std::int64_t steady_ms) {
+  Lapsed lapsed;
+  std::size_t up = 0;
+  state.nodes.each([&](const Node& node) {
+    if (node.state != NodeState::up) return;
+    ++up;
+    const auto [at, is_new] = heard_.emplace(node.id, steady_ms);  // admitted since: its lease begins now
+    if (!is_new && steady_ms - at->second > lease_ms_) lapsed.lost.push_back(node.id);
+  });
+  if (lapsed.lost.size() >= 2 && lapsed.lost.size() * 3 > up) std::swap(lapsed.lost, lapsed.held);
+  return lapsed;
+}
+
+}  // namespace reprise

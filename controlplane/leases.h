@@ -1,0 +1,33 @@
+// When was each node last heard of? The controller's own soft state on its steady clock: every
+// takeover starts all leases anew. (After an hour's outage every node was "lost" at once without that.)
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "projections/state.h"
+
+namespace reprise {
+
+class Leases {
+ public:
+  explicit Leases(std::int64_t lease_ms) : lease_ms_(lease_ms) {}
+
+  // A takeover: every node counts as heard of now.
+  void start(const State& state, std::int64_t steady_ms);
+  void heard(NodeId node, std::int64_t steady_ms) { heard_[node] = steady_ms; }
+
+  struct Lapsed {
+    std::vector<NodeId> lost;   // to be declared lost
+    std::vector<NodeId> held;   // more than a third, and at least two, lapsed together: wait
+  };
+  Lapsed lapsed(const State& state, std::int64_t steady_ms);
+  // When the next lease ends, if nobody is heard of until then.
+  std::int64_t next_check_ms(std::int64_t steady_ms) const { return steady_ms + lease_ms_ / 4; }
+
+ private:
+  std::int64_t lease_ms_;
+  std::map<NodeId, std::int64_t> heard_;
+};
+
+}  // namespace reprise

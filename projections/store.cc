@@ -1,0 +1,347 @@
+#include "projections/store.h"
+
+#include <fmt/format.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/comparator.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "projections/state.h"
+#include "projections/store_status.h"
+
+namespace reprise {
+namespace {
+
+constexpr std::uint64_t store_format = 1;
+constexpr const char* head_key = "head";
+constexpr const char* family_names[] = {"now", "history", "trail", "tail"};
+
+// The head as a row: every member's default is its zero value, hence the offsets plus one.
+struct HeadRow {
+  static constexpr const char* table_name = "head";
+  std::uint64_t format = 0;
+  Head head;
+  StoreHead rest;
+  std::uint64_t offset_plus_1 = 0;
+
+  template <class S, class F>
+  static void fields(S& s, F&& f) {
+    f(1, "format", s.format), f(2, "log", s.head.log), f(3, "level", s.head.level), f(4, "seq", s.head.seq);
+    f(5, "hash", s.head.hash), f(6, "at_ms", s.head.at_ms), f(7, "controller", s.head.controller);
+    f(8, "sealed_to", s.head.sealed_to), f(9, "offset_plus_1", s.offset_plus_1), f(10, "digest", s.rest.digest);
+    f(11, "cloud", s.rest.cloud), f(12, "origin", s.rest.origin), f(13, "place", s.rest.place);
+    f(14, "next_offset", s.rest.next_offset), f(15, "voids", s.rest.voids);
+  }
+};
+
+std::string encode_head(const StoreHead& head) {
+  return encode_row(HeadRow{.format = store_format, .head = head.head, .rest = head,
+                            .offset_plus_1 = static_cast<std::uint64_t>(head.head.offset + 1)});
+}
+
+Result<StoreHead> decode_head(std::string_view bytes) {
+  auto row = decode_row<HeadRow>(bytes);
+  if (!row) return row.error();
+  if (row->format != store_format)
+    return Error{Errc::unsupported, fmt::format("has format {}, this program reads {}", row->format, store_format)};
+  StoreHead head = row->rest;
+  head.head = row->head;
+  head.head.offset = static_cast<std::int64_t>(row->offset_plus_1) - 1;
+  return head;
+}
+
+struct LineRow {
+  static constexpr const char* table_name = "record lines";
+  RecordLine line;
+  template <class S, class F>
+  static void fields(S& s, F&& f) {
+    f(1, "offset", s.line.offset), f(2, "hash", s.line.hash), f(3, "at_ms", s.line.at_ms), f(4, "digest", s.line.digest);
+  }
+};
+
+// How many ids the keys of each table begin with that are objects of their own: what `why` follows.
+template <class Row>
+constexpr std::uint8_t leading_ids() {
+  if constexpr (requires(const Row& row) { row.object(); }) return 1;
+  if constexpr (std::is_same_v<Row, RoleAssignment>) return 3;
+  if constexpr (std::is_same_v<Row, Keypair> || std::is_same_v<Row, Quota>) return 1;
+  return 0;
+}
+constexpr auto ids_by_table = [] {
+  std::array<std::uint8_t, 128> ids{};
+#define TABLE(Row, member) ids[Row::table] = leading_ids<Row>();
+#include "projections/tables.def"
+#undef TABLE
+  return ids;
+}();
+
+rocksdb::ColumnFamilyOptions family_options(const StoreOptions& options, std::shared_ptr<rocksdb::Cache> cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = std::move(cache);
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+  rocksdb::ColumnFamilyOptions family;
+  family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  family.write_buffer_size = options.write_buffer_bytes;
+  family.arena_block_size = 64u << 10;
+  family.level_compaction_dynamic_level_bytes = true;
+  family.compression = rocksdb::kNoCompression;
+  return family;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> descriptors(const StoreOptions& options) {
+  const auto plain = family_options(options, rocksdb::NewLRUCache(options.cache_bytes));
+  auto small = plain;
+  small.write_buffer_size = 1u << 20;
+  auto history = plain;
+  const rocksdb::Comparator* comparator = nullptr;
+  const auto found = rocksdb::Comparator::CreateFromString(rocksdb::ConfigOptions(), "leveldb.BytewiseComparator.u64ts",
+                                                           &comparator);
+  CHECK(found.ok());
+  history.comparator = comparator;
+  history.compression = rocksdb::kLZ4Compression;
+  auto tail = plain;
+  tail.write_buffer_size = std::min<std::size_t>(options.write_buffer_bytes, options.tail_bytes / 4);
+  tail.compression = rocksdb::kLZ4Compression;
+  tail.compaction_style = rocksdb::kCompactionStyleFIFO;
+  tail.compaction_options_fifo = {options.tail_bytes, true};
+  tail.level0_file_num_compaction_trigger = 8;
+  tail.level0_slowdown_writes_trigger = tail.level0_stop_writes_trigger = 1 << 20;
+  return {{rocksdb::kDefaultColumnFamilyName, small}, {"now", plain}, {"history", history}, {"trail", plain}, {"tail", tail}};
+}
+
+rocksdb::DBOptions database_options() {
+  rocksdb::DBOptions options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.max_open_files = 256;
+  options.max_background_jobs = 2;
+  options.max_total_wal_size = 64u << 20;
+  options.wal_bytes_per_sync = 1u << 20;
+  options.bytes_per_sync = 1u << 20;
+  options.allow_concurrent_memtable_write = false;  // one writer
+  options.keep_log_file_num = 2;
+  options.max_log_file_size = 1u << 20;
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.skip_stats_update_on_db_open = true;
+  return options;
+}
+
+}  // namespace
+
+Error store_error(const rocksdb::Status& status, const std::string& dir) {
+  if (status.IsCorruption())
+    return {Errc::broken, fmt::format("the store in {} is damaged ({}): move it away, it is made anew from the log", dir,
+                                      status.ToString())};
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace)
+    return {Errc::no_space, fmt::format("no space left for the store in {}: free some and start again", dir)};
+  if (status.IsNotFound()) return {Errc::not_found, fmt::format("not in the store in {}", dir)};
+  const std::string words = status.ToString();
+  if (words.find("lock") != std::string::npos || words.find("LOCK") != std::string::npos)
+    return {Errc::denied, fmt::format("the store in {} is in use by another process (or may not be opened): {}", dir, words)};
+  if (words.find("ermission denied") != std::string::npos)
+    return {Errc::denied, fmt::format("the store in {} may not be opened: {}", dir, words)};
+  if (status.IsInvalidArgument()) return {Errc::invalid, fmt::format("{} holds no store of ours: {}", dir, words)};
+  return {Errc::broken, fmt::format("the store in {} cannot be used: {}", dir, words)};
+}
+
+StoreFamilies::~StoreFamilies() {
+  for (auto* family : {meta, now, history, trail, tail})
+    if (family) (void)db->DestroyColumnFamilyHandle(family);
+}
+
+StoreSnapshot::~StoreSnapshot() {
+  if (snapshot) families->db->ReleaseSnapshot(snapshot);
+}
+
+void objects_of(const Change& change, std::vector<AnyId>& objects) {
+  const std::uint8_t count = change.table < ids_by_table.size() ? ids_by_table[change.table] : 0;
+  KeyReader in(change.key);
+  for (int i = 0; i < count; ++i) in.id(objects.emplace_back());
+}
+
+std::string row_key(std::uint8_t table, std::string_view key) { return KeyWriter().byte(table).rest(key); }
+std::string index_key(std::uint8_t table, std::uint8_t index, std::string_view key) {
+  return KeyWriter().byte(0x80 | table).byte(index).rest(key);
+}
+std::string object_key(AnyId object, Seq seq) { return KeyWriter().byte('o').id(object).number(seq); }
+std::string line_key(Seq seq) { return KeyWriter().byte('s').number(seq); }
+std::string tail_key(Seq seq) { return KeyWriter().number(seq); }
+
+std::string hash_key(const Hash& hash) {
+  return KeyWriter().byte('h').rest({reinterpret_cast<const char*>(hash.bytes.data()), hash.bytes.size()});
+}
+
+std::string timestamp_of(Seq seq) {
+  std::string bytes(8, '\0');
+  for (int i = 0; i < 8; ++i) bytes[static_cast<std::size_t>(i)] = static_cast<char>(seq >> (8 * i));
+  return bytes;
+}
+
+Result<RecordLine> decode_line(std::string_view bytes) {
+  auto row = decode_row<LineRow>(bytes);
+  if (!row) return row.error();
+  return row->line;
+}
+
+Store::Store(StoreOptions options, std::shared_ptr<StoreFamilies> families)
+    : options_(std::move(options)), families_(std::move(families)), batch_(std::make_unique<rocksdb::WriteBatch>()) {}
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
+  std::error_code error;
+  if (options.read_only) {
+    if (!std::filesystem::exists(options.dir + "/CURRENT", error))
+      return Error{Errc::not_found, fmt::format("there is no store in {}", options.dir)};
+  } else if (std::filesystem::create_directories(options.dir, error); error) {
+    return Error{Errc::denied, fmt::format("cannot make {}: {}", options.dir, error.message())};
+  }
+  rocksdb::DB* db = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  const auto families = descriptors(options);
+  const auto opened = options.read_only
+                          ? rocksdb::DB::OpenForReadOnly(database_options(), options.dir, families, &handles, &db)
+                          : rocksdb::DB::Open(database_options(), options.dir, families, &handles, &db);
+  if (!opened.ok()) return store_error(opened, options.dir);
+  auto held = std::make_shared<StoreFamilies>();
+  held->db.reset(db);
+  held->meta = handles[0], held->now = handles[1], held->history = handles[2], held->trail = handles[3];
+  held->tail = handles[4];
+  std::unique_ptr<Store> store(new Store(options, std::move(held)));
+  if (auto read = store->read_head(); !read) return read.error();
+  store->next_ = store->head_;
+  store->take_snapshot();
+  return store;
+}
+
+Status Store::read_head() {
+  std::string bytes;
+  const auto got = families_->db->Get({}, families_->meta, head_key, &bytes);
+  if (got.IsNotFound()) {
+    // New, or left in the middle of wipe(): whatever rows are there belong to nothing.
+    return options_.read_only ? Status{} : make_families();
+  }
+  if (!got.ok()) return store_error(got, options_.dir);
+  auto head = decode_head(bytes);
+  if (!head) return {head.error().code, fmt::format("the store in {}: {}", options_.dir, head.error().text)};
+  head_ = std::move(*head);
+  return {};
+}
+
+// Fresh, empty families in place of the old ones, whose handles live as long as their last reader.
+Status Store::make_families() {
+  auto fresh = std::make_shared<StoreFamilies>();
+  fresh->db = families_->db;
+  const auto all = descriptors(options_);
+  rocksdb::ColumnFamilyHandle* old[] = {families_->now, families_->history, families_->trail, families_->tail};
+  rocksdb::ColumnFamilyHandle** made[] = {&fresh->now, &fresh->history, &fresh->trail, &fresh->tail};
+  for (std::size_t i = 0; i < std::size(old); ++i) {
+    auto status = fresh->db->DropColumnFamily(old[i]);
+    if (status.ok()) status = fresh->db->CreateColumnFamily(all[i + 1].options, family_names[i], made[i]);
+    if (!status.ok()) return store_error(status, options_.dir);
+  }
+  fresh->meta = std::exchange(families_->meta, nullptr);
+  families_ = std::move(fresh);
+  return {};
+}
+
+Status Store::wipe() {
+  batch_->Clear();
+  now_.clear();
+  pending_hashes_.clear();
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  const auto gone = families_->db->Delete(synced, families_->meta, head_key);
+  if (!gone.ok()) return store_error(gone, options_.dir);
+  if (auto made = make_families(); !made) return made;
+  head_ = next_ = {};
+  take_snapshot();
+  return {};
+}
+
+void Store::take_snapshot() {
+  auto taken = std::make_shared<StoreSnapshot>();
+  taken->families = families_;
+  taken->snapshot = families_->db->GetSnapshot();
+  taken->head = head_;
+  snapshot_ = std::move(taken);
+}
+
+void Store::add(const Record& record, const Head& head, std::string_view bytes, Changes changes,
+                std::vector<AnyId> objects) {
+  const std::string at = timestamp_of(record.seq);
+  const auto& to = *families_;
+  // Only what the record made of each key in the end, however often its events changed it.
+  std::unordered_map<std::string, std::optional<std::string>> last;
+  for (auto& change : changes.rows) {
+    objects_of(change, objects);
+    last[row_key(change.table, change.key)] = std::move(change.row);
+  }
+  for (const auto& change : changes.indexes)
+    last[index_key(change.table, change.index, change.key)] = change.added ? std::optional<std::string>("") : std::nullopt;
+  while (!last.empty()) {
+    auto changed = last.extract(last.begin());
+    const std::string& key = changed.key();
+    const auto& row = changed.mapped();
+    (void)(row ? batch_->Put(to.history, key, at, *row) : batch_->Delete(to.history, key, at));
+    if (auto known = now_.find(key); known != now_.end()) known->second = std::move(changed.mapped());
+    else now_.insert(std::move(changed));
+  }
+  std::sort(objects.begin(), objects.end());
+  objects.erase(std::unique(objects.begin(), objects.end()), objects.end());
+  for (const auto& object : objects) (void)batch_->Put(to.trail, object_key(object, record.seq), "");
+  const LineRow line{.line = {head.offset, head.hash, head.at_ms, record.digest}};
+  (void)batch_->Put(to.trail, line_key(record.seq), encode_row(line));
+  (void)batch_->Put(to.trail, hash_key(head.hash), std::string(KeyWriter().number(record.seq)));
+  (void)batch_->Put(to.tail, tail_key(record.seq), {bytes.data(), bytes.size()});
+  pending_hashes_.push_back(head.hash);
+  next_.head = head;
+  next_.digest = record.digest;
+  next_.next_offset = head.offset + 1;
+  for (const auto& decision : record.decisions)
+    for (const auto& event : decision.events)
+      if (event.is<CloudCreated>()) next_.cloud = event.as<CloudCreated>().cloud, next_.origin = record.log;
+}
+
+void Store::add_void(const Hash& hash, std::int64_t offset) {
+  (void)batch_->Put(families_->trail, hash_key(hash), std::string(KeyWriter().number(0)));
+  pending_hashes_.push_back(hash);
+  ++next_.voids;
+  next_.next_offset = offset + 1;
+}
+
+std::size_t Store::pending_bytes() const { return batch_->GetDataSize(); }
+
+Status Store::flush(const std::string& place) {
+  if (batch_->Count() == 0) return {};
+  for (const auto& [key, row] : now_)
+    (void)(row ? batch_->Put(families_->now, key, *row) : batch_->Delete(families_->now, key));
+  next_.place = place;
+  (void)batch_->Put(families_->meta, head_key, encode_head(next_));
+  const auto written = families_->db->Write({}, batch_.get());
+  if (!written.ok()) return store_error(written, options_.dir);
+  batch_->Clear();
+  now_.clear();
+  pending_hashes_.clear();
+  head_ = next_;
+  take_snapshot();
+  return {};
+}
+
+bool Store::contains(const Hash& hash) const {
+  if (std::find(pending_hashes_.begin(), pending_hashes_.end(), hash) != pending_hashes_.end()) return true;
+  std::string value;
+  return families_->db->Get({}, families_->trail, hash_key(hash), &value).ok();
+}
+
+}  // namespace reprise

@@ -1,0 +1,135 @@
+// Where a projection keeps what it folded: RocksDB, five column families.
+//
+//   (default)  "head": StoreHead. What restart goes on from.
+//   now        latest rows (table ‖ key) and index entries (0x80|table ‖ index ‖ index key): once a batch.
+//   history    the same keys and values, every record, with the seq as user-defined timestamp.
+//   trail      'o' id seq: this record touched that object; 's' seq: RecordLine; 'h' hash: that record
+//              was folded (its seq) or void (0).
+//   tail       seq: the record's bytes; the newest ones, bounded by bytes (FIFO).
+//
+// Promises:
+// - One batch is written whole or not at all, with its head: after any crash the store is as it was at
+//   the end of some batch. The log is the truth: writes are not synced, a lost end is folded again.
+// - What is read is checked: a row or the head that is not what was written comes back as Errc::broken.
+// - One writer (one thread), any number of readers; a snapshot and its views stay valid after wipe().
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "events/chain.h"
+#include "events/result.h"
+#include "projections/table.h"
+
+namespace rocksdb {
+class ColumnFamilyHandle;
+class DB;
+class Snapshot;
+class WriteBatch;
+}  // namespace rocksdb
+
+namespace reprise {
+
+struct StoreHead {
+  Head head;
+  Hash digest;
+  CloudId cloud;
+  LogId origin;                  // of the genesis: what this store's history began with
+  std::string place;             // of the log that the offsets count in, in its own words
+  std::int64_t next_offset = 0;  // what was not read yet begins here
+  std::uint64_t voids = 0;       // records skipped so far
+};
+
+// What is kept of every record for ever.
+struct RecordLine {
+  std::int64_t offset = 0;
+  Hash hash;
+  std::int64_t at_ms = 0;
+  Hash digest;                   // of the state after it
+};
+
+// The open database: closed when the last store, snapshot and view of it are gone.
+struct StoreFamilies {
+  std::shared_ptr<rocksdb::DB> db;
+  rocksdb::ColumnFamilyHandle* meta = nullptr;
+  rocksdb::ColumnFamilyHandle* now = nullptr;
+  rocksdb::ColumnFamilyHandle* history = nullptr;
+  rocksdb::ColumnFamilyHandle* trail = nullptr;
+  rocksdb::ColumnFamilyHandle* tail = nullptr;
+  ~StoreFamilies();
+};
+
+// The store as it was after one batch.
+struct StoreSnapshot {
+  std::shared_ptr<const StoreFamilies> families;
+  const rocksdb::Snapshot* snapshot = nullptr;
+  StoreHead head;
+  ~StoreSnapshot();
+};
+
+struct StoreOptions {
+  std::string dir;
+  bool read_only = false;        // for tools, also beside a running writer: sees what was written until then
+  std::size_t write_buffer_bytes = 16u << 20;  // per family, at most two
+  std::size_t cache_bytes = 16u << 20;
+  std::size_t tail_bytes = 64u << 20;
+};
+
+class Store final : public SeenHashes {
+ public:
+  // invalid: not a store; broken: damaged; denied: another process has it, or permissions; no_space.
+  static Result<std::unique_ptr<Store>> open(const StoreOptions& options);
+  ~Store() override;
+
+  // As of the last flush.
+  const StoreHead& head() const { return head_; }
+  std::shared_ptr<const StoreSnapshot> snapshot() const { return snapshot_; }
+  const std::string& dir() const { return options_.dir; }
+
+  // Into the pending batch. `head` and `digest` are those after the record; `objects` are touched beside
+  // the rows that changed.
+  void add(const Record& record, const Head& head, std::string_view bytes, Changes changes,
+           std::vector<AnyId> objects);
+  void add_void(const Hash& hash, std::int64_t offset);
+  std::size_t pending_bytes() const;
+  // Writes the pending batch, with the log's place in words, and takes a new snapshot.
+  Status flush(const std::string& place);
+  // Folded, void or pending.
+  bool contains(const Hash& hash) const override;
+
+  // Empties everything, so that the log can be folded anew.
+  Status wipe();
+
+ private:
+  Store(StoreOptions options, std::shared_ptr<StoreFamilies> families);
+  Status read_head();
+  Status make_families();
+  void take_snapshot();
+
+  StoreOptions options_;
+  std::shared_ptr<StoreFamilies> families_;
+  std::shared_ptr<const StoreSnapshot> snapshot_;
+  StoreHead head_;
+  StoreHead next_;               // with the pending batch
+  std::unique_ptr<rocksdb::WriteBatch> batch_;
+  std::unordered_map<std::string, std::optional<std::string>> now_;  // of the pending batch: the last wins
+  std::vector<Hash> pending_hashes_;
+};
+
+// The objects (ids) that a changed row is about; none for rows that only count or remember.
+void objects_of(const Change& change, std::vector<AnyId>& objects);
+
+// Keys and values, shared with the view.
+std::string row_key(std::uint8_t table, std::string_view key);
+std::string index_key(std::uint8_t table, std::uint8_t index, std::string_view key);
+std::string object_key(AnyId object, Seq seq);
+std::string line_key(Seq seq);
+std::string tail_key(Seq seq);
+std::string hash_key(const Hash& hash);
+std::string timestamp_of(Seq seq);  // as RocksDB's u64ts comparator has it
+Result<RecordLine> decode_line(std::string_view bytes);
+
+}  // namespace reprise
