@@ -11,14 +11,22 @@ constexpr const char* json_type = "application/json";
 
 const char* neutron_type_of(int status) {
   switch (status) {
-    case 400: return "HTTPBadRequest";
-    case 401: return "HTTPUnauthorized";
-    case 403: return "PolicyNotAuthorized";
-    case 404: return "HTTPNotFound";
-    case 409: return "HTTPConflict";
-    case 429: return "OverLimit";
-    case 503: return "ServiceUnavailable";
-    default: return "HTTPError";
+    case 400:
+      return "HTTPBadRequest";
+    case 401:
+      return "HTTPUnauthorized";
+    case 403:
+      return "PolicyNotAuthorized";
+    case 404:
+      return "HTTPNotFound";
+    case 409:
+      return "HTTPConflict";
+    case 429:
+      return "OverLimit";
+    case 503:
+      return "ServiceUnavailable";
+    default:
+      return "HTTPError";
   }
 }
 
@@ -27,11 +35,20 @@ std::string escape_html(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '<': out.append("&lt;"); break;
-      case '>': out.append("&gt;"); break;
-      case '&': out.append("&amp;"); break;
-      case '"': out.append("&quot;"); break;
-      default: out.push_back(c);
+      case '<':
+        out.append("&lt;");
+        break;
+      case '>':
+        out.append("&gt;");
+        break;
+      case '&':
+        out.append("&amp;");
+        break;
+      case '"':
+        out.append("&quot;");
+        break;
+      default:
+        out.push_back(c);
     }
   }
   return out;
@@ -45,8 +62,12 @@ Response image_error(int status, std::string_view message, std::string_view acce
                     accept.find("*/*") != std::string_view::npos;
   if (!html && accept.find(json_type) != std::string_view::npos) {
     std::string body;
-    JsonWriter(body).begin_object().field("message", message).field("code", fmt::format("{} {}", status, title))
-        .field("title", title).end_object();
+    JsonWriter(body)
+        .begin_object()
+        .field("message", message)
+        .field("code", fmt::format("{} {}", status, title))
+        .field("title", title)
+        .end_object();
     return {status, json_type, std::move(body)};
   }
   if (html)
@@ -61,31 +82,49 @@ Response image_error(int status, std::string_view message, std::string_view acce
 
 const char* service_name(Service service) {
   switch (service) {
-    case Service::none: return "reprise";
-    case Service::identity: return "identity";
-    case Service::compute: return "compute";
-    case Service::image: return "image";
-    case Service::volume: return "volume";
-    case Service::network: return "network";
+    case Service::none:
+      return "reprise";
+    case Service::identity:
+      return "identity";
+    case Service::compute:
+      return "compute";
+    case Service::image:
+      return "image";
+    case Service::volume:
+      return "volume";
+    case Service::network:
+      return "network";
   }
   return "?";
 }
 
 const char* fault_key(int status) {
   switch (status) {
-    case 400: return "badRequest";
-    case 401: return "unauthorized";
-    case 403: return "forbidden";
-    case 404: return "itemNotFound";
-    case 405: return "badMethod";
-    case 406: return "notAcceptable";
-    case 409: return "conflictingRequest";
+    case 400:
+      return "badRequest";
+    case 401:
+      return "unauthorized";
+    case 403:
+      return "forbidden";
+    case 404:
+      return "itemNotFound";
+    case 405:
+      return "badMethod";
+    case 406:
+      return "notAcceptable";
+    case 409:
+      return "conflictingRequest";
     case 413:
-    case 429: return "overLimit";
-    case 415: return "badMediaType";
-    case 501: return "notImplemented";
-    case 503: return "serviceUnavailable";
-    default: return "computeFault";
+    case 429:
+      return "overLimit";
+    case 415:
+      return "badMediaType";
+    case 501:
+      return "notImplemented";
+    case 503:
+      return "serviceUnavailable";
+    default:
+      return "computeFault";
   }
 }
 
@@ -94,20 +133,35 @@ Response error_response(Service service, int status, std::string_view message, s
   std::string body;
   JsonWriter json(body);
   switch (service) {
-    case Service::image: return image_error(status, message, accept);
+    case Service::image:
+      return image_error(status, message, accept);
     case Service::compute:
     case Service::volume:
-      json.begin_object().object(fault_key(status)).field("code", status).field("message", message).end_object().end_object();
+      json.begin_object()
+          .object(fault_key(status))
+          .field("code", status)
+          .field("message", message)
+          .end_object()
+          .end_object();
       break;
     case Service::network:
-      json.begin_object().object("NeutronError")
+      json.begin_object()
+          .object("NeutronError")
           .field("type", neutron_type.empty() ? std::string_view(neutron_type_of(status)) : neutron_type)
-          .field("message", message).field("detail", "").end_object().end_object();
+          .field("message", message)
+          .field("detail", "")
+          .end_object()
+          .end_object();
       break;
     case Service::identity:
     case Service::none:
-      json.begin_object().object("error").field("code", status).field("message", message)
-          .field("title", status_reason(status)).end_object().end_object();
+      json.begin_object()
+          .object("error")
+          .field("code", status)
+          .field("message", message)
+          .field("title", status_reason(status))
+          .end_object()
+          .end_object();
       break;
   }
   return {status, json_type, std::move(body)};

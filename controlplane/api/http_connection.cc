@@ -20,7 +20,8 @@ constexpr std::size_t piece_bytes = 256 * 1024;
 
 class UploadStream final : public Upload {
  public:
-  UploadStream(std::shared_ptr<Connection> connection, std::uint64_t exchange, std::optional<std::uint64_t> length)
+  UploadStream(std::shared_ptr<Connection> connection, std::uint64_t exchange,
+               std::optional<std::uint64_t> length)
       : connection_(std::move(connection)), exchange_(exchange), length_(length) {}
 
   void next(Then then) override {
@@ -37,7 +38,6 @@ class UploadStream final : public Upload {
   const std::uint64_t exchange_;
   const std::optional<std::uint64_t> length_;
 };
-
 
 }  // namespace
 
@@ -65,8 +65,8 @@ void Connection::start(bool busy) {
 void Connection::make_room(std::size_t least) {
   if (begin_ == end_) begin_ = end_ = 0;
   if (begin_ > 0 && input_.size() - end_ < least) {
-    std::copy(input_.begin() + static_cast<std::ptrdiff_t>(begin_), input_.begin() + static_cast<std::ptrdiff_t>(end_),
-              input_.begin());
+    std::copy(input_.begin() + static_cast<std::ptrdiff_t>(begin_),
+              input_.begin() + static_cast<std::ptrdiff_t>(end_), input_.begin());
     end_ -= begin_;
     begin_ = 0;
   }
@@ -95,8 +95,9 @@ void Connection::on_read(const error_code& ec, std::size_t count) {
   end_ += count;
   if (ec) {
     if (state_ == State::handling && upload_then_)
-      return upload_fail(Errc::unreachable, fmt::format("the upload was cut off after {} bytes: send it again",
-                                                        parser_->body_bytes));
+      return upload_fail(
+          Errc::unreachable,
+          fmt::format("the upload was cut off after {} bytes: send it again", parser_->body_bytes));
     return close_now();
   }
   if (state_ == State::handling && upload_then_) return upload_pump();
@@ -118,7 +119,8 @@ void Connection::process() {
 
 // True when the state moved on; false when bytes are missing or the connection is busy answering.
 bool Connection::parse_head() {
-  while (!parser_->got_some() && begin_ < end_ && (input_[begin_] == '\r' || input_[begin_] == '\n')) ++begin_;
+  while (!parser_->got_some() && begin_ < end_ && (input_[begin_] == '\r' || input_[begin_] == '\n'))
+    ++begin_;
   if (begin_ == end_ && !parser_->got_some()) {
     if (input_.size() > buffer_bytes_least && !reading_) std::vector<char>().swap(input_), begin_ = end_ = 0;
     read_more();
@@ -298,7 +300,8 @@ void Connection::send(Response response) {
 
 void Connection::make_head(const Response& response, std::uint64_t size) {
   out_head_.clear();
-  fmt::format_to(std::back_inserter(out_head_), "HTTP/1.1 {} {}\r\n", response.status, status_reason(response.status));
+  fmt::format_to(std::back_inserter(out_head_), "HTTP/1.1 {} {}\r\n", response.status,
+                 status_reason(response.status));
   out_head_.append(response.head());
   if (chunked_) {
     out_head_.append("Transfer-Encoding: chunked\r\n");
@@ -347,7 +350,8 @@ void Connection::write_more() {
 void Connection::send_file() {
   while (file_->size > 0) {
     auto offset = static_cast<off_t>(file_->offset);
-    const auto n = ::sendfile(socket_.native_handle(), file_->fd(), &offset, std::min<std::uint64_t>(file_->size, piece_bytes));
+    const auto n = ::sendfile(socket_.native_handle(), file_->fd(), &offset,
+                              std::min<std::uint64_t>(file_->size, piece_bytes));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return when_writable(&Connection::send_file);
     if (n <= 0) return close_now();  // unreadable, or shorter than was promised: the client sees a cut
@@ -416,7 +420,8 @@ void Connection::finished() {
 void Connection::send_continue() {
   if (!std::exchange(continue_due_, false)) return;
   constexpr std::string_view text = "HTTP/1.1 100 Continue\r\n\r\n";
-  if (::send(socket_.native_handle(), text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
+  if (::send(socket_.native_handle(), text.data(), text.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(text.size()))
     close_now();
 }
 
@@ -508,11 +513,14 @@ void Connection::timed_out() {
                                      config.body_ms_max));
     case State::handling:
       ++loop_->counters->too_slow;
-      return upload_fail(Errc::timed_out, fmt::format("no byte of the upload arrived for {} ms: send it again",
-                                                      config.body_ms_max));
+      return upload_fail(
+          Errc::timed_out,
+          fmt::format("no byte of the upload arrived for {} ms: send it again", config.body_ms_max));
     case State::sending:
-    case State::lingering: return close_now();
-    case State::closed: return;
+    case State::lingering:
+      return close_now();
+    case State::closed:
+      return;
   }
 }
 

@@ -56,7 +56,9 @@ class Parser final : public http::basic_parser<true> {
   void on_request_impl(http::verb, Text method, Text target, int version, error_code& ec) override;
   void on_field_impl(http::field, Text name, Text value, error_code& ec) override;
   std::size_t on_body_impl(Text bytes, error_code& ec) override { return take(bytes, ec); }
-  std::size_t on_chunk_body_impl(std::uint64_t, Text bytes, error_code& ec) override { return take(bytes, ec); }
+  std::size_t on_chunk_body_impl(std::uint64_t, Text bytes, error_code& ec) override {
+    return take(bytes, ec);
+  }
   void on_response_impl(int, Text, int, error_code&) override {}
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
@@ -83,7 +85,7 @@ struct Loop {
   std::unordered_set<Connection*> connections;
   bool stopping = false;
   std::function<void()> last_gone;  // set while stopping
-  std::atomic<bool> over{false};  // the thread has ended: late answers are dropped
+  std::atomic<bool> over{false};    // the thread has ended: late answers are dropped
 
   bool here() { return io.get_executor().running_in_this_thread(); }
 
@@ -96,7 +98,8 @@ struct Loop {
 };
 
 //          bytes            head, body                  answer               last byte
-//   head ─────────▶ (body) ────────────▶ handling ─────────────▶ sending ─────────────▶ head | lingering | closed
+//   head ─────────▶ (body) ────────────▶ handling ─────────────▶ sending ─────────────▶ head | lingering |
+//   closed
 class Connection final : public AnswerTarget, public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<Loop> loop, tcp::socket socket, std::string client)

@@ -33,39 +33,72 @@ Method parse_method(std::string_view name) {
 
 const char* status_reason(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 203: return "Non-Authoritative Information";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 300: return "Multiple Choices";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 406: return "Not Acceptable";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 411: return "Length Required";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 416: return "Range Not Satisfiable";
-    case 417: return "Expectation Failed";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Unknown";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 203:
+      return "Non-Authoritative Information";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 300:
+      return "Multiple Choices";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 411:
+      return "Length Required";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 416:
+      return "Range Not Satisfiable";
+    case 417:
+      return "Expectation Failed";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Unknown";
   }
 }
 
@@ -148,7 +181,8 @@ std::optional<std::string_view> Request::query_value(std::string_view key) const
 void Request::add_header(std::string_view name, std::string_view value) {
   const auto at = static_cast<std::uint32_t>(text_.size());
   text_.append(name).append(value);
-  headers_.push_back({at, static_cast<std::uint32_t>(name.size()), at + static_cast<std::uint32_t>(name.size()),
+  headers_.push_back({at, static_cast<std::uint32_t>(name.size()),
+                      at + static_cast<std::uint32_t>(name.size()),
                       static_cast<std::uint32_t>(value.size())});
 }
 
@@ -173,7 +207,8 @@ Status Request::set_target(std::string_view target) {
     if (part.empty()) continue;
     auto decoded = decode_percent(part, false);
     if (!decoded) return {Errc::invalid, "the path is not percent-encoded UTF-8 without control characters"};
-    if (*decoded == "." || *decoded == "..") return {Errc::invalid, "the path must not hold '.' or '..' segments"};
+    if (*decoded == "." || *decoded == "..")
+      return {Errc::invalid, "the path must not hold '.' or '..' segments"};
     segments.push_back(std::move(*decoded));
   }
   if (mark == std::string_view::npos) return {};
@@ -185,7 +220,8 @@ Status Request::set_target(std::string_view target) {
     const auto equals = part.find('=');
     auto key = decode_percent(part.substr(0, equals), true);
     auto value = decode_percent(equals == std::string_view::npos ? "" : part.substr(equals + 1), true);
-    if (!key || !value) return {Errc::invalid, "the query is not percent-encoded UTF-8 without control characters"};
+    if (!key || !value)
+      return {Errc::invalid, "the query is not percent-encoded UTF-8 without control characters"};
     query.emplace_back(std::move(*key), std::move(*value));
   }
   return {};
@@ -202,7 +238,8 @@ FilePart::~FilePart() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Response::Response(int status, std::string_view type, std::string body) : status(status), body(std::move(body)) {
+Response::Response(int status, std::string_view type, std::string body)
+    : status(status), body(std::move(body)) {
   header("Content-Type", type);
 }
 
@@ -214,12 +251,12 @@ Response& Response::header(std::string_view name, std::string_view value) {
   return *this;
 }
 
-std::optional<std::string_view> Response::header_value(std::string_view name) const {
+std::optional<std::string> Response::header_value(std::string_view name) const {
   for (std::string_view rest = head_; !rest.empty();) {
     const auto line = rest.substr(0, rest.find("\r\n"));
     rest.remove_prefix(line.size() + 2);
     const auto colon = line.find(": ");
-    if (same_ignoring_case(line.substr(0, colon), name)) return line.substr(colon + 2);
+    if (same_ignoring_case(line.substr(0, colon), name)) return std::string(line.substr(colon + 2));
   }
   return std::nullopt;
 }
@@ -233,7 +270,8 @@ Responder& Responder::operator=(Responder&& other) noexcept {
 
 Responder::~Responder() {
   if (!target_) return;
-  (*this)(Response(500, "text/plain; charset=utf-8", "The request was dropped without an answer: see the server's log.\n"));
+  (*this)(Response(500, "text/plain; charset=utf-8",
+                   "The request was dropped without an answer: see the server's log.\n"));
 }
 
 void Responder::header(std::string_view name, std::string_view value) {

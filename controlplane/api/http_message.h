@@ -45,11 +45,11 @@ class Upload {
 class Request {
  public:
   Method method = Method::other;
-  std::string method_text;            // as sent
-  std::string path;                   // as sent, without the query
-  std::vector<std::string> segments;  // of the path, decoded, empty ones left out
+  std::string method_text;                                 // as sent
+  std::string path;                                        // as sent, without the query
+  std::vector<std::string> segments;                       // of the path, decoded, empty ones left out
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order; a key may come twice
-  std::string client;                 // address:port
+  std::string client;                                      // address:port
   bool http_1_1 = true;
   std::string body;                // whole, unless the plan said stream
   std::shared_ptr<Upload> upload;  // only then
@@ -82,7 +82,8 @@ bool valid_utf8(std::string_view text);
 class FilePart {
  public:
   FilePart(int fd, std::uint64_t offset, std::uint64_t size) : fd_(fd), offset(offset), size(size) {}
-  FilePart(FilePart&& other) noexcept : fd_(std::exchange(other.fd_, -1)), offset(other.offset), size(other.size) {}
+  FilePart(FilePart&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), offset(other.offset), size(other.size) {}
   FilePart& operator=(FilePart&& other) noexcept;
   ~FilePart();
   int fd() const { return fd_; }
@@ -114,9 +115,9 @@ class Response {
  public:
   int status = 200;
   std::string body;
-  std::optional<FilePart> file;        // instead of body
-  std::shared_ptr<LineSource> lines;   // instead of body
-  bool close = false;                  // end the connection after it
+  std::optional<FilePart> file;       // instead of body
+  std::shared_ptr<LineSource> lines;  // instead of body
+  bool close = false;                 // end the connection after it
 
   Response() = default;
   explicit Response(int status) : status(status) {}
@@ -128,7 +129,7 @@ class Response {
   void add_head(std::string_view lines) { head_.append(lines); }
   // All headers so far, "Name: value\r\n" each.
   const std::string& head() const { return head_; }
-  std::optional<std::string_view> header_value(std::string_view name) const;
+  std::optional<std::string> header_value(std::string_view name) const;
 
  private:
   std::string head_;

@@ -18,7 +18,8 @@ namespace reprise::api {
 
 Parser::Parser(const ServerConfig& config) : config_(config) {
   header_limit(config.head_bytes_max);
-  body_limit(std::numeric_limits<std::uint64_t>::max());  // ours depends on the plan, which depends on the head
+  body_limit(
+      std::numeric_limits<std::uint64_t>::max());  // ours depends on the plan, which depends on the head
 }
 
 bool Parser::fail(int status, std::string text) {
@@ -30,7 +31,8 @@ bool Parser::fail(int status, std::string text) {
 bool Parser::check_head() {
   if (request.http_1_1 && request.header_count("Host") != 1)
     return fail(400, "an HTTP/1.1 request must have exactly one Host header");
-  if (request.has_header("Transfer-Encoding") && !same_ignoring_case(request.header("Transfer-Encoding"), "chunked"))
+  if (request.has_header("Transfer-Encoding") &&
+      !same_ignoring_case(request.header("Transfer-Encoding"), "chunked"))
     return fail(501, "Transfer-Encoding may only be 'chunked': send the body plain or chunked");
   if (const auto expect = request.header("Expect"); !expect.empty()) {
     if (!same_ignoring_case(expect, "100-continue"))
@@ -97,7 +99,8 @@ namespace {
 class Server final : public HttpServer {
  public:
   Server(const ServerConfig& config, Handler& handler) : counters_(std::make_shared<Counters>()) {
-    for (int i = 0; i < config.threads; ++i) loops_.push_back(std::make_shared<Loop>(config, handler, counters_));
+    for (int i = 0; i < config.threads; ++i)
+      loops_.push_back(std::make_shared<Loop>(config, handler, counters_));
     acceptor_.emplace(loops_[0]->io);
   }
 
@@ -110,8 +113,9 @@ class Server final : public HttpServer {
     error_code ec;
     const auto address = asio::ip::make_address(config.address, ec);
     if (ec)
-      return {Errc::invalid, fmt::format("'{}' is not an IP address to listen on: use 127.0.0.1, or this host's own",
-                                         config.address)};
+      return {Errc::invalid,
+              fmt::format("'{}' is not an IP address to listen on: use 127.0.0.1, or this host's own",
+                          config.address)};
     const tcp::endpoint endpoint(address, config.port);
     acceptor_->open(endpoint.protocol(), ec);
     if (!ec) acceptor_->set_option(tcp::acceptor::reuse_address(true), ec);
@@ -119,8 +123,8 @@ class Server final : public HttpServer {
     if (!ec) acceptor_->listen(1024, ec);
     if (ec)
       return {ec == asio::error::address_in_use ? Errc::exists : Errc::denied,
-              fmt::format("cannot listen on {}:{}: {}; stop what listens there or choose another port", config.address,
-                          config.port, ec.message())};
+              fmt::format("cannot listen on {}:{}: {}; stop what listens there or choose another port",
+                          config.address, config.port, ec.message())};
     port_ = acceptor_->local_endpoint().port();
     spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     return {};
@@ -215,8 +219,8 @@ class Server final : public HttpServer {
     const auto open = counters_->open.load();
     const auto most = loop->config.connections_max;
     if (open >= most + 64) return void(++counters_->busy);  // beyond telling: closed without a word
-    auto connection =
-        std::make_shared<Connection>(loop, std::move(socket), fmt::format("{}:{}", peer.address().to_string(), peer.port()));
+    auto connection = std::make_shared<Connection>(
+        loop, std::move(socket), fmt::format("{}:{}", peer.address().to_string(), peer.port()));
     asio::post(loop->io, [connection, busy = open >= most] { connection->start(busy); });
   }
 

@@ -29,11 +29,11 @@ struct ServerConfig {
   std::uint32_t head_bytes_max = 32 * 1024;  // request line and headers together
   std::uint32_t headers_max = 100;
   std::uint64_t body_bytes_max = 1024 * 1024;
-  std::uint32_t idle_ms_max = 75'000;     // between requests
-  std::uint32_t head_ms_max = 10'000;     // from a request's first byte to the end of its head
-  std::uint32_t body_ms_max = 60'000;     // a whole body; a streamed one: without a single byte
-  std::uint32_t write_ms_max = 60'000;    // without the client taking a single byte
-  std::uint32_t linger_ms_max = 3'000;    // after a refusal, so that the client can read it
+  std::uint32_t idle_ms_max = 75'000;   // between requests
+  std::uint32_t head_ms_max = 10'000;   // from a request's first byte to the end of its head
+  std::uint32_t body_ms_max = 60'000;   // a whole body; a streamed one: without a single byte
+  std::uint32_t write_ms_max = 60'000;  // without the client taking a single byte
+  std::uint32_t linger_ms_max = 3'000;  // after a refusal, so that the client can read it
   std::uint64_t linger_bytes_max = 64 * 1024 * 1024;
 };
 

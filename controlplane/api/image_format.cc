@@ -8,7 +8,8 @@
 namespace reprise::api {
 namespace {
 
-constexpr std::array<std::string_view, 9> formats = {"raw", "qcow2", "vmdk", "vdi", "vhd", "iso", "ami", "aki", "ari"};
+constexpr std::array<std::string_view, 9> formats = {"raw", "qcow2", "vmdk", "vdi", "vhd",
+                                                     "iso", "ami",   "aki",  "ari"};
 constexpr std::string_view qcow2_magic = "QFI\xfb";
 constexpr std::string_view vmdk_magic = "KDMV";
 constexpr std::string_view vdi_magic = "\x7f\x10\xda\xbe";
@@ -19,14 +20,16 @@ constexpr std::size_t iso_descriptor = 32768;
 std::uint64_t big(std::string_view bytes, std::size_t at, int count) {
   std::uint64_t value = 0;
   if (at > bytes.size() || bytes.size() - at < static_cast<std::size_t>(count)) return 0;
-  for (int i = 0; i < count; ++i) value = value << 8 | static_cast<unsigned char>(bytes[at + static_cast<std::size_t>(i)]);
+  for (int i = 0; i < count; ++i)
+    value = value << 8 | static_cast<unsigned char>(bytes[at + static_cast<std::size_t>(i)]);
   return value;
 }
 
 std::uint64_t little(std::string_view bytes, std::size_t at, int count) {
   std::uint64_t value = 0;
   if (at > bytes.size() || bytes.size() - at < static_cast<std::size_t>(count)) return 0;
-  for (int i = count - 1; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(bytes[at + static_cast<std::size_t>(i)]);
+  for (int i = count - 1; i >= 0; --i)
+    value = value << 8 | static_cast<unsigned char>(bytes[at + static_cast<std::size_t>(i)]);
   return value;
 }
 
@@ -36,12 +39,14 @@ Error not_that(std::string_view format, std::string_view head) {
   const auto seen = detect_disk_format(head);
   if (seen.empty())
     return bad(fmt::format("the data is not {}: give the disk_format that it has, or 'raw'", format));
-  return bad(fmt::format("the data is not {} but {}: create the image with disk_format '{}'", format, seen, seen));
+  return bad(
+      fmt::format("the data is not {} but {}: create the image with disk_format '{}'", format, seen, seen));
 }
 
 Result<std::uint64_t> sized(std::uint64_t bytes) {
   if (bytes == 0 || bytes > virtual_bytes_max)
-    return bad(fmt::format("the image says that its disk has {} bytes: 1 to {} are allowed", bytes, virtual_bytes_max));
+    return bad(fmt::format("the image says that its disk has {} bytes: 1 to {} are allowed", bytes,
+                           virtual_bytes_max));
   return bytes;
 }
 
@@ -63,44 +68,54 @@ Status check_qcow2_extensions(std::string_view head, std::size_t at, std::size_t
 Result<std::uint64_t> check_qcow2(std::string_view head) {
   if (!head.starts_with(qcow2_magic)) return not_that("qcow2", head);
   const auto version = big(head, 4, 4);
-  if (version != 2 && version != 3) return bad(fmt::format("the qcow2 image has version {}, 2 or 3 are known", version));
+  if (version != 2 && version != 3)
+    return bad(fmt::format("the qcow2 image has version {}, 2 or 3 are known", version));
   if (head.size() < (version == 2 ? 72u : 104u)) return bad("the qcow2 image ends inside its header");
   if (big(head, 8, 8) != 0 || big(head, 16, 4) != 0)
     return bad("the qcow2 image has a backing file: flatten it with 'qemu-img convert -O qcow2'");
   const auto cluster_bits = big(head, 20, 4);
-  if (cluster_bits < 9 || cluster_bits > 21) return bad(fmt::format("the qcow2 image has {} cluster bits, 9 to 21 are known", cluster_bits));
+  if (cluster_bits < 9 || cluster_bits > 21)
+    return bad(fmt::format("the qcow2 image has {} cluster bits, 9 to 21 are known", cluster_bits));
   if (big(head, 32, 4) != 0) return bad("the qcow2 image is encrypted: convert it to a plain one");
   std::size_t extensions = 72;
   if (version == 3) {
     const auto features = big(head, 72, 8);
-    if ((features & 2) != 0) return bad("the qcow2 image is marked as corrupt: repair it with 'qemu-img check -r all'");
-    if ((features & 4) != 0) return bad("the qcow2 image has an external data file: flatten it with 'qemu-img convert -O qcow2'");
-    if ((features & ~std::uint64_t{0x1f}) != 0) return bad(fmt::format("the qcow2 image needs unknown features ({:#x})", features));
+    if ((features & 2) != 0)
+      return bad("the qcow2 image is marked as corrupt: repair it with 'qemu-img check -r all'");
+    if ((features & 4) != 0)
+      return bad("the qcow2 image has an external data file: flatten it with 'qemu-img convert -O qcow2'");
+    if ((features & ~std::uint64_t{0x1f}) != 0)
+      return bad(fmt::format("the qcow2 image needs unknown features ({:#x})", features));
     extensions = big(head, 100, 4);
     if (extensions < 104 || extensions % 8 != 0 || extensions > (1u << cluster_bits))
       return bad("the qcow2 image has a damaged header length");
   }
-  if (auto status = check_qcow2_extensions(head, extensions, std::size_t{1} << cluster_bits); !status) return status.error();
+  if (auto status = check_qcow2_extensions(head, extensions, std::size_t{1} << cluster_bits); !status)
+    return status.error();
   return sized(big(head, 24, 8));
 }
 
 Result<std::uint64_t> check_vmdk(std::string_view head) {
   if (!head.starts_with(vmdk_magic)) {
-    if (head.starts_with("# Disk DescriptorFile")) return bad("the vmdk is only a descriptor that names other files: export it as streamOptimized");
+    if (head.starts_with("# Disk DescriptorFile"))
+      return bad("the vmdk is only a descriptor that names other files: export it as streamOptimized");
     return not_that("vmdk", head);
   }
   const auto version = little(head, 4, 4);
-  if (version < 1 || version > 3) return bad(fmt::format("the vmdk has version {}, 1 to 3 are known", version));
+  if (version < 1 || version > 3)
+    return bad(fmt::format("the vmdk has version {}, 1 to 3 are known", version));
   const auto sectors = little(head, 12, 8);
   const auto at = little(head, 28, 8) * 512;
   const auto count = little(head, 36, 8);
-  if (at == 0 || count == 0 || at >= head.size()) return bad("the vmdk has no descriptor in its first 128 KiB");
+  if (at == 0 || count == 0 || at >= head.size())
+    return bad("the vmdk has no descriptor in its first 128 KiB");
   const auto descriptor = head.substr(at, std::min<std::uint64_t>(count, 128) * 512);
   const std::string_view key = "createType=\"";
   const auto found = descriptor.find(key);
   const auto type = found == std::string_view::npos
                         ? std::string_view()
-                        : descriptor.substr(found + key.size(), descriptor.find('"', found + key.size()) - found - key.size());
+                        : descriptor.substr(found + key.size(),
+                                            descriptor.find('"', found + key.size()) - found - key.size());
   if (type != "monolithicSparse" && type != "streamOptimized")
     return bad("the vmdk must be monolithicSparse or streamOptimized: export it as one of these");
   if (sectors > virtual_bytes_max / 512) return sized(virtual_bytes_max + 1);
@@ -110,7 +125,8 @@ Result<std::uint64_t> check_vmdk(std::string_view head) {
 Result<std::uint64_t> check_vdi(std::string_view head) {
   if (head.size() < 512 || head.substr(64, 4) != vdi_magic) return not_that("vdi", head);
   const auto type = little(head, 76, 4);
-  if (type != 1 && type != 2) return bad("the vdi must be a dynamic or static disk: clone it as one of these");
+  if (type != 1 && type != 2)
+    return bad("the vdi must be a dynamic or static disk: clone it as one of these");
   return sized(little(head, 368, 8));
 }
 
@@ -121,13 +137,16 @@ Result<std::uint64_t> check_vhd(std::string_view footer) {
 }
 
 Result<std::uint64_t> check_iso(std::string_view head) {
-  if (head.size() < iso_descriptor + 2048 || head.substr(iso_descriptor + 1, 5) != iso_magic) return not_that("iso", head);
+  if (head.size() < iso_descriptor + 2048 || head.substr(iso_descriptor + 1, 5) != iso_magic)
+    return not_that("iso", head);
   return sized(little(head, iso_descriptor + 80, 4) * 2048);
 }
 
 }  // namespace
 
-bool known_disk_format(std::string_view format) { return std::find(formats.begin(), formats.end(), format) != formats.end(); }
+bool known_disk_format(std::string_view format) {
+  return std::find(formats.begin(), formats.end(), format) != formats.end();
+}
 
 std::string_view detect_disk_format(std::string_view head) {
   if (head.starts_with(qcow2_magic)) return "qcow2";

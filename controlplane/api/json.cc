@@ -39,7 +39,8 @@ Result<JsonDocument> JsonDocument::parse(std::string_view text) {
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
     const auto column = read - (before.rfind('\n') + 1) + 1;
     if (ec == json::error::too_deep)
-      return {Errc::invalid, fmt::format("the JSON body is nested deeper than {} levels: send it flatter", json_depth_max)};
+      return {Errc::invalid,
+              fmt::format("the JSON body is nested deeper than {} levels: send it flatter", json_depth_max)};
     return {Errc::invalid,
             fmt::format("the body is not valid JSON: {} at line {}, column {}", ec.message(), line, column)};
   }
@@ -61,8 +62,8 @@ void Mistakes::add(std::string_view path, std::string_view what) {
 }
 
 std::size_t count_characters(std::string_view utf8) {
-  return static_cast<std::size_t>(
-      std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(
+      utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 namespace {
@@ -71,14 +72,20 @@ std::string_view view(const json::string& text) { return {text.data(), text.size
 
 const char* kind_name(json::kind kind) {
   switch (kind) {
-    case json::kind::null: return "null";
-    case json::kind::bool_: return "a boolean";
+    case json::kind::null:
+      return "null";
+    case json::kind::bool_:
+      return "a boolean";
     case json::kind::int64:
     case json::kind::uint64:
-    case json::kind::double_: return "a number";
-    case json::kind::string: return "a string";
-    case json::kind::array: return "an array";
-    case json::kind::object: return "an object";
+    case json::kind::double_:
+      return "a number";
+    case json::kind::string:
+      return "a string";
+    case json::kind::array:
+      return "an array";
+    case json::kind::object:
+      return "an object";
   }
   return "?";
 }
@@ -91,7 +98,9 @@ bool is_control(char c, bool lines) {
 // What a client sent, shortened so that an answer cannot be made large by it.
 std::string shown(std::string_view text) {
   std::string cut(text.substr(0, 60));
-  while (!cut.empty() && cut.size() < text.size() && (static_cast<unsigned char>(text[cut.size()]) & 0xc0) == 0x80) cut.pop_back();
+  while (!cut.empty() && cut.size() < text.size() &&
+         (static_cast<unsigned char>(text[cut.size()]) & 0xc0) == 0x80)
+    cut.pop_back();
   return cut.size() < text.size() ? cut + "…" : cut;
 }
 
@@ -100,7 +109,8 @@ std::string shown(std::string_view text) {
 Fields::Fields(const JsonDocument& document, Mistakes& mistakes) : mistakes_(&mistakes) {
   object_ = document.root().if_object();
   if (object_ == nullptr)
-    mistakes.add("", fmt::format("the body must be a JSON object, it is {}", kind_name(document.root().kind())));
+    mistakes.add("",
+                 fmt::format("the body must be a JSON object, it is {}", kind_name(document.root().kind())));
 }
 
 std::string Fields::path_of(std::string_view key) const {
@@ -122,8 +132,8 @@ const json::value* Fields::required(std::string_view key) {
   return value;
 }
 
-std::string Fields::read_string(const json::value& value, const std::string& path, std::size_t least, std::size_t most,
-                                bool lines) {
+std::string Fields::read_string(const json::value& value, const std::string& path, std::size_t least,
+                                std::size_t most, bool lines) {
   const auto* held = value.if_string();
   if (held == nullptr) {
     mistakes_->add(path, fmt::format("must be a string, it is {}", kind_name(value.kind())));
@@ -147,7 +157,8 @@ std::string Fields::string(std::string_view key, std::size_t least, std::size_t 
   return value != nullptr ? read_string(*value, path_of(key), least, most, false) : std::string();
 }
 
-std::optional<std::string> Fields::optional_string(std::string_view key, std::size_t least, std::size_t most) {
+std::optional<std::string> Fields::optional_string(std::string_view key, std::size_t least,
+                                                   std::size_t most) {
   const auto* value = find(key);
   if (value == nullptr) return std::nullopt;
   return read_string(*value, path_of(key), least, most, false);
@@ -164,7 +175,8 @@ std::optional<std::string> Fields::optional_text(std::string_view key, std::size
   return read_string(*value, path_of(key), least, most, true);
 }
 
-std::int64_t Fields::read_integer(const json::value& value, std::string_view key, std::int64_t least, std::int64_t most) {
+std::int64_t Fields::read_integer(const json::value& value, std::string_view key, std::int64_t least,
+                                  std::int64_t most) {
   std::int64_t number = 0;
   bool good = false;
   if (value.is_int64()) {
@@ -187,7 +199,8 @@ std::int64_t Fields::integer(std::string_view key, std::int64_t least, std::int6
   return value != nullptr ? read_integer(*value, key, least, most) : least;
 }
 
-std::optional<std::int64_t> Fields::optional_integer(std::string_view key, std::int64_t least, std::int64_t most) {
+std::optional<std::int64_t> Fields::optional_integer(std::string_view key, std::int64_t least,
+                                                     std::int64_t most) {
   const auto* value = find(key);
   if (value == nullptr) return std::nullopt;
   return read_integer(*value, key, least, most);
@@ -198,7 +211,8 @@ bool Fields::read_boolean(const json::value& value, std::string_view key) {
   if (value.is_int64() && (value.get_int64() == 0 || value.get_int64() == 1)) return value.get_int64() == 1;
   if (const auto* text = value.if_string()) {
     std::string lower(text->data(), text->size());
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
     if (lower == "true" || lower == "1" || lower == "on" || lower == "yes") return true;
     if (lower == "false" || lower == "0" || lower == "off" || lower == "no") return false;
   }
@@ -237,9 +251,11 @@ std::optional<AnyId> Fields::optional_id(std::string_view key) {
   return read_id(*value, key);
 }
 
-std::string Fields::read_word(const json::value& value, std::string_view key, const std::vector<std::string_view>& words) {
+std::string Fields::read_word(const json::value& value, std::string_view key,
+                              const std::vector<std::string_view>& words) {
   const auto* text = value.if_string();
-  if (text != nullptr && std::find(words.begin(), words.end(), view(*text)) != words.end()) return std::string(view(*text));
+  if (text != nullptr && std::find(words.begin(), words.end(), view(*text)) != words.end())
+    return std::string(view(*text));
   fail(key, fmt::format("must be one of: {}", fmt::join(words, ", ")));
   return std::string(words.front());
 }
@@ -257,7 +273,8 @@ std::string Fields::optional_word(std::string_view key, const std::vector<std::s
 Fields Fields::object(std::string_view key) {
   const auto* value = required(key);
   const auto* held = value != nullptr ? value->if_object() : nullptr;
-  if (value != nullptr && held == nullptr) fail(key, fmt::format("must be an object, it is {}", kind_name(value->kind())));
+  if (value != nullptr && held == nullptr)
+    fail(key, fmt::format("must be an object, it is {}", kind_name(value->kind())));
   return {held, path_of(key), *mistakes_};
 }
 
@@ -295,11 +312,13 @@ std::vector<std::string> Fields::strings(std::string_view key, std::size_t most,
     return list;
   }
   for (std::size_t i = 0; i < array->size(); ++i)
-    list.push_back(read_string((*array)[i], fmt::format("{}[{}]", path_of(key), i), least_chars, most_chars, false));
+    list.push_back(
+        read_string((*array)[i], fmt::format("{}[{}]", path_of(key), i), least_chars, most_chars, false));
   return list;
 }
 
-std::vector<std::pair<std::string, std::string>> Fields::string_map(std::string_view key, std::size_t entries_most,
+std::vector<std::pair<std::string, std::string>> Fields::string_map(std::string_view key,
+                                                                    std::size_t entries_most,
                                                                     std::size_t chars_most) {
   std::vector<std::pair<std::string, std::string>> map;
   const auto* value = find(key);
@@ -314,25 +333,32 @@ std::vector<std::pair<std::string, std::string>> Fields::string_map(std::string_
     const auto path = fmt::format("{}.{}", path_of(key), shown(name));
     if (name.empty() || count_characters(name) > chars_most ||
         std::any_of(name.begin(), name.end(), [](char c) { return is_control(c, false); }))
-      mistakes_->add(path, fmt::format("keys must have 1 to {} characters, no control characters", chars_most));
-    else
-      map.emplace_back(name, read_string(entry.value(), path, 0, chars_most, true));
+      mistakes_->add(path,
+                     fmt::format("keys must have 1 to {} characters, no control characters", chars_most));
+    else map.emplace_back(name, read_string(entry.value(), path, 0, chars_most, true));
   }
   return map;
 }
 
 JsonKind Fields::kind(std::string_view key) const {
-  const auto* value = object_ != nullptr ? object_->if_contains(json::string_view(key.data(), key.size())) : nullptr;
+  const auto* value =
+      object_ != nullptr ? object_->if_contains(json::string_view(key.data(), key.size())) : nullptr;
   if (value == nullptr) return JsonKind::absent;
   switch (value->kind()) {
-    case json::kind::null: return JsonKind::null;
-    case json::kind::bool_: return JsonKind::boolean;
+    case json::kind::null:
+      return JsonKind::null;
+    case json::kind::bool_:
+      return JsonKind::boolean;
     case json::kind::int64:
     case json::kind::uint64:
-    case json::kind::double_: return JsonKind::number;
-    case json::kind::string: return JsonKind::string;
-    case json::kind::array: return JsonKind::array;
-    case json::kind::object: return JsonKind::object;
+    case json::kind::double_:
+      return JsonKind::number;
+    case json::kind::string:
+      return JsonKind::string;
+    case json::kind::array:
+      return JsonKind::array;
+    case json::kind::object:
+      return JsonKind::object;
   }
   return JsonKind::absent;
 }

@@ -43,8 +43,7 @@ class JsonWriter {
   JsonWriter& value(const std::string& text) { return value(std::string_view(text)); }
   JsonWriter& value(bool yes) { return raw(yes ? "true" : "false"); }
   template <class Number>
-    requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>)
-  JsonWriter& value(Number number) {
+  requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>) JsonWriter& value(Number number) {
     before();
     char digits[40];
     const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
@@ -106,10 +105,18 @@ class JsonWriter {
     out_.push_back('\\');
     switch (c) {
       case '"':
-      case '\\': out_.push_back(static_cast<char>(c)); break;
-      case '\n': out_.push_back('n'); break;
-      case '\r': out_.push_back('r'); break;
-      case '\t': out_.push_back('t'); break;
+      case '\\':
+        out_.push_back(static_cast<char>(c));
+        break;
+      case '\n':
+        out_.push_back('n');
+        break;
+      case '\r':
+        out_.push_back('r');
+        break;
+      case '\t':
+        out_.push_back('t');
+        break;
       default:
         out_.append("u00");
         out_.push_back(hex[c >> 4]);

@@ -73,8 +73,10 @@ Result<std::string> read_private(const std::string& path) {
   struct stat about {};
   if (::fstat(file.fd(), &about) != 0) return failed("look at", path);
   if ((about.st_mode & 077) != 0)
-    return {Errc::denied, fmt::format("the keyring {} can be read by others (mode {:o}): chmod 600 it, and rotate its keys "
-                                      "if anybody else is on this machine", path, about.st_mode & 0777)};
+    return {Errc::denied,
+            fmt::format("the keyring {} can be read by others (mode {:o}): chmod 600 it, and rotate its keys "
+                        "if anybody else is on this machine",
+                        path, about.st_mode & 0777)};
   std::string text(static_cast<std::size_t>(about.st_size), '\0');
   std::size_t done = 0;
   while (done < text.size()) {
@@ -107,8 +109,10 @@ TokenKey fresh_token_key() {
 }
 
 Error damaged(const std::string& path, std::string_view why) {
-  return {Errc::broken, fmt::format("the keyring {} is damaged: {}; put its backup back (tokens and sealed secrets are "
-                                    "lost without it)", path, why)};
+  return {Errc::broken,
+          fmt::format("the keyring {} is damaged: {}; put its backup back (tokens and sealed secrets are "
+                      "lost without it)",
+                      path, why)};
 }
 
 }  // namespace
@@ -116,8 +120,10 @@ Error damaged(const std::string& path, std::string_view why) {
 Status Keyring::create(const std::string& path, CloudId cloud) {
   CHECK(sodium_init() >= 0);
   if (::access(path.c_str(), F_OK) == 0)
-    return {Errc::exists, fmt::format("there is a keyring at {} already: choose another state folder, or remove it if its "
-                                      "cloud is not wanted any more", path)};
+    return {Errc::exists,
+            fmt::format("there is a keyring at {} already: choose another state folder, or remove it if its "
+                        "cloud is not wanted any more",
+                        path)};
   Keyring keyring(path, cloud);
   keyring.token_keys_.push_back(fresh_token_key());
   return keyring.save();
@@ -132,8 +138,9 @@ Result<std::unique_ptr<Keyring>> Keyring::open(const std::string& path, CloudId 
   sodium_memzero(text->data(), text->size());
   if (!status) return status.error();
   if (cloud && keyring->cloud_ != cloud)
-    return {Errc::conflict, fmt::format("the keyring {} belongs to cloud {}, not to {}: this state folder is another cloud's",
-                                        path, keyring->cloud_.str(), cloud.str())};
+    return {Errc::conflict,
+            fmt::format("the keyring {} belongs to cloud {}, not to {}: this state folder is another cloud's",
+                        path, keyring->cloud_.str(), cloud.str())};
   return keyring;
 }
 
@@ -172,7 +179,8 @@ Status Keyring::save() const {
   std::string text;
   JsonWriter json(text);
   json.begin_object().field("keyring", 1).field("cloud", cloud_.str()).array("token_keys");
-  for (const auto& key : token_keys_) json.begin_object().field("id", key.id).field("key", encode(key.key)).end_object();
+  for (const auto& key : token_keys_)
+    json.begin_object().field("id", key.id).field("key", encode(key.key)).end_object();
   json.end_array().object("projects");
   for (const auto& [id, key] : projects_) json.field(id.hex(), encode(key));
   json.end_object().end_object();
@@ -244,15 +252,18 @@ Result<std::string> Keyring::seal(ProjectId project, std::string_view purpose, s
   const auto bound = fmt::format("{}:{}", project.hex(), purpose);
   crypto_aead_xchacha20poly1305_ietf_encrypt(
       bytes + 1 + nonce_bytes, nullptr, reinterpret_cast<const unsigned char*>(plain.data()), plain.size(),
-      reinterpret_cast<const unsigned char*>(bound.data()), bound.size(), nullptr, bytes + 1, found->second.data());
+      reinterpret_cast<const unsigned char*>(bound.data()), bound.size(), nullptr, bytes + 1,
+      found->second.data());
   return sealed;
 }
 
-Result<std::string> Keyring::unseal(ProjectId project, std::string_view purpose, std::string_view sealed) const {
+Result<std::string> Keyring::unseal(ProjectId project, std::string_view purpose,
+                                    std::string_view sealed) const {
   const std::shared_lock lock(mutex_);
   const auto found = projects_.find(project);
   if (found == projects_.end())
-    return {Errc::not_found, fmt::format("the key of project {} was destroyed, or is in another keyring", project.hex())};
+    return {Errc::not_found,
+            fmt::format("the key of project {} was destroyed, or is in another keyring", project.hex())};
   const auto* bytes = reinterpret_cast<const unsigned char*>(sealed.data());
   if (sealed.size() < 1 + nonce_bytes + tag_bytes || bytes[0] != seal_version)
     return {Errc::broken, "a sealed secret is malformed"};
@@ -260,8 +271,8 @@ Result<std::string> Keyring::unseal(ProjectId project, std::string_view purpose,
   std::string plain(sealed.size() - 1 - nonce_bytes - tag_bytes, '\0');
   if (crypto_aead_xchacha20poly1305_ietf_decrypt(
           reinterpret_cast<unsigned char*>(plain.data()), nullptr, nullptr, bytes + 1 + nonce_bytes,
-          sealed.size() - 1 - nonce_bytes, reinterpret_cast<const unsigned char*>(bound.data()), bound.size(), bytes + 1,
-          found->second.data()) != 0)
+          sealed.size() - 1 - nonce_bytes, reinterpret_cast<const unsigned char*>(bound.data()), bound.size(),
+          bytes + 1, found->second.data()) != 0)
     return {Errc::broken, "a sealed secret does not open with its project's key for this purpose"};
   return plain;
 }

@@ -29,12 +29,13 @@ bool PasswordPool::hash(std::string password, std::function<void(std::string)> t
 }
 
 bool PasswordPool::verify(std::string password, std::string hash, std::function<void(bool)> then) {
-  return pool_.post([this, password = std::move(password), hash = std::move(hash), then = std::move(then)]() mutable {
-    const auto& against = hash.empty() ? nobody_ : hash;
-    const bool right = crypto_pwhash_str_verify(against.c_str(), password.data(), password.size()) == 0;
-    sodium_memzero(password.data(), password.size());
-    then(right && !hash.empty());
-  });
+  return pool_.post(
+      [this, password = std::move(password), hash = std::move(hash), then = std::move(then)]() mutable {
+        const auto& against = hash.empty() ? nobody_ : hash;
+        const bool right = crypto_pwhash_str_verify(against.c_str(), password.data(), password.size()) == 0;
+        sodium_memzero(password.data(), password.size());
+        then(right && !hash.empty());
+      });
 }
 
 }  // namespace reprise::api

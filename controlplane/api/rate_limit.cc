@@ -16,7 +16,8 @@ std::optional<std::uint32_t> RateLimit::take(ProjectId project, std::uint64_t no
   auto& bucket = buckets_.try_emplace(project, Bucket{config_.burst, now_ms}).first->second;
   bucket.left = left_at(bucket, now_ms);
   bucket.at_ms = std::max(bucket.at_ms, now_ms);
-  if (bucket.left < 1) return static_cast<std::uint32_t>(std::max(1.0, std::ceil((1 - bucket.left) / config_.per_second)));
+  if (bucket.left < 1)
+    return static_cast<std::uint32_t>(std::max(1.0, std::ceil((1 - bucket.left) / config_.per_second)));
   bucket.left -= 1;
   return std::nullopt;
 }

@@ -45,12 +45,14 @@ AnyId random_id() {
 
 std::string request_id_of(const Request& request) {
   const auto given = request.header("X-Openstack-Request-Id");
-  if (given.size() == 40 && given.starts_with("req-") && AnyId::parse(given.substr(4))) return std::string(given);
+  if (given.size() == 40 && given.starts_with("req-") && AnyId::parse(given.substr(4)))
+    return std::string(given);
   return "req-" + random_id().str();
 }
 
 void Router::add(Service service, Method method, std::string_view pattern, Handle handle, BodyPlan body) {
-  auto text = service == Service::none ? std::string() : "/" + std::string(mounts[static_cast<std::size_t>(service)]);
+  auto text =
+      service == Service::none ? std::string() : "/" + std::string(mounts[static_cast<std::size_t>(service)]);
   text.append(pattern);
   Node* node = &root_;
   for (std::string_view rest = text; !rest.empty();) {
@@ -66,8 +68,8 @@ void Router::add(Service service, Method method, std::string_view pattern, Handl
   CHECK(node->routes.emplace(method, Route{std::move(handle), body}).second);
 }
 
-const Router::Node* Router::descend(const Node& node, const std::vector<std::string>& segments, std::size_t depth,
-                                    std::vector<std::string>& params) {
+const Router::Node* Router::descend(const Node& node, const std::vector<std::string>& segments,
+                                    std::size_t depth, std::vector<std::string>& params) {
   if (depth == segments.size()) return node.routes.empty() ? nullptr : &node;
   if (const auto next = node.literals.find(segments[depth]); next != node.literals.end())
     if (const auto* found = descend(*next->second, segments, depth + 1, params)) return found;
@@ -110,9 +112,12 @@ void Router::handle(Request request, Responder responder) {
   call.request = std::move(request);
   add_request_id(responder, call.service, call.request_id);
   if (found.bad_moment)
-    return responder(call.error(400, fmt::format("'{}' after /at/ is neither a seq nor an RFC 3339 time such as "
-                                                 "2026-11-03T09:08:07Z", call.request.segments[1])));
-  if (found.node == nullptr) return responder(call.error(404, "The resource could not be found: no such path here."));
+    return responder(
+        call.error(400, fmt::format("'{}' after /at/ is neither a seq nor an RFC 3339 time such as "
+                                    "2026-11-03T09:08:07Z",
+                                    call.request.segments[1])));
+  if (found.node == nullptr)
+    return responder(call.error(404, "The resource could not be found: no such path here."));
   const auto* route = route_of(*found.node, call.request.method);
   const bool asks_token = call.service == Service::identity && call.request.method == Method::post &&
                           call.request.segments.back() == "tokens";

@@ -1,11 +1,12 @@
 // From a path to its handler: five services under one port, and what is ours.
 //
 //   /identity…  /compute…  /image…  /volume…  /network…   /events  /metrics  /healthz
-//   /at/{seq or RFC 3339 time}/ before any of them: the same, as it was then; only reads, and asking for a token
+//   /at/{seq or RFC 3339 time}/ before any of them: the same, as it was then; only reads, and asking for a
+//   token
 //
-// Every answer carries x-openstack-request-id (compute and volume also x-compute-request-id): the client's own
-// when it sent a well-formed one ("req-" and a UUID), else a fresh one. What fits no route is 404, a path that
-// knows other methods 405 with Allow, each in the service's own format.
+// Every answer carries x-openstack-request-id (compute and volume also x-compute-request-id): the client's
+// own when it sent a well-formed one ("req-" and a UUID), else a fresh one. What fits no route is 404, a path
+// that knows other methods 405 with Allow, each in the service's own format.
 #pragma once
 
 #include <functional>

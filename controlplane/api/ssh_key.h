@@ -14,8 +14,8 @@ struct SshPublicKey {
   std::string fingerprint;  // MD5 of the key's bytes, "aa:bb:…", as nova prints it
 };
 
-// One line "type base64 [comment]" (RFC 4253 6.6). The type must be known, the bytes must say the same type and
-// hold exactly the parts that it has.
+// One line "type base64 [comment]" (RFC 4253 6.6). The type must be known, the bytes must say the same type
+// and hold exactly the parts that it has.
 Result<SshPublicKey> parse_ssh_key(std::string_view line);
 
 struct SshKeyPair {

@@ -22,12 +22,18 @@ Parts parts_of(std::uint64_t ms) {
   const auto day = sys_days(days(static_cast<std::int64_t>(ms / 86'400'000)));
   const year_month_day date(day);
   const auto rest = ms % 86'400'000;
-  return {static_cast<int>(date.year()), static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-          rest / 3'600'000, rest / 60'000 % 60, rest / 1000 % 60, rest % 1000};
+  return {static_cast<int>(date.year()),
+          static_cast<unsigned>(date.month()),
+          static_cast<unsigned>(date.day()),
+          rest / 3'600'000,
+          rest / 60'000 % 60,
+          rest / 1000 % 60,
+          rest % 1000};
 }
 
 std::string seconds_text(const Parts& p) {
-  return fmt::format("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}", p.year, p.month, p.day, p.hour, p.minute, p.second);
+  return fmt::format("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}", p.year, p.month, p.day, p.hour, p.minute,
+                     p.second);
 }
 
 // Exactly `width` digits off the front, then `mark` (0: none).
@@ -49,7 +55,8 @@ bool take_offset(std::string_view text, int& minutes) {
   text.remove_prefix(1);
   int hours = 0;
   int rest = 0;
-  if (!take(text, 2, ':', hours) || !take(text, 2, 0, rest) || !text.empty() || hours > 23 || rest > 59) return false;
+  if (!take(text, 2, ':', hours) || !take(text, 2, 0, rest) || !text.empty() || hours > 23 || rest > 59)
+    return false;
   minutes = sign * (hours * 60 + rest);
   return true;
 }
@@ -70,7 +77,8 @@ std::optional<std::uint64_t> parse_time(std::string_view text) {
   if (!take(text, 4, '-', year) || !take(text, 2, '-', month) || !take(text, 2, 0, day)) return std::nullopt;
   if (text.empty() || (text[0] != 'T' && text[0] != 't' && text[0] != ' ')) return std::nullopt;
   text.remove_prefix(1);
-  if (!take(text, 2, ':', hour) || !take(text, 2, ':', minute) || !take(text, 2, 0, second)) return std::nullopt;
+  if (!take(text, 2, ':', hour) || !take(text, 2, ':', minute) || !take(text, 2, 0, second))
+    return std::nullopt;
   std::int64_t ms = 0;
   if (!text.empty() && text[0] == '.') {
     text.remove_prefix(1);

@@ -11,8 +11,8 @@ namespace {
 constexpr std::uint8_t token_version = 1;
 constexpr std::size_t nonce_bytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES;
 constexpr std::size_t tag_bytes = crypto_aead_xchacha20poly1305_ietf_ABYTES;
-constexpr std::size_t open_bytes = 1 + 4 + nonce_bytes;              // version, key id, nonce
-constexpr std::size_t plain_bytes = 16 + 16 + 8 + 8 + 16 + 1;        // the claims
+constexpr std::size_t open_bytes = 1 + 4 + nonce_bytes;        // version, key id, nonce
+constexpr std::size_t plain_bytes = 16 + 16 + 8 + 8 + 16 + 1;  // the claims
 constexpr std::size_t whole_bytes = open_bytes + plain_bytes + tag_bytes;
 constexpr int base64_variant = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
 
@@ -45,8 +45,8 @@ std::string make_token(const Keyring& keyring, const TokenClaims& claims) {
   const auto key = keyring.making_key();
   Plain plain;
   auto* to = plain.data();
-  for (const auto part : {claims.user.hi, claims.user.lo, claims.project.hi, claims.project.lo, claims.issued_ms,
-                          claims.expires_ms, claims.audit.hi, claims.audit.lo})
+  for (const auto part : {claims.user.hi, claims.user.lo, claims.project.hi, claims.project.lo,
+                          claims.issued_ms, claims.expires_ms, claims.audit.hi, claims.audit.lo})
     put(to, part);
   *to = claims.methods;
 
@@ -55,18 +55,21 @@ std::string make_token(const Keyring& keyring, const TokenClaims& claims) {
   std::memcpy(whole.data() + 1, &key.id, 4);
   randombytes_buf(whole.data() + 5, nonce_bytes);
   const auto data = bound(whole, keyring.cloud());
-  crypto_aead_xchacha20poly1305_ietf_encrypt(whole.data() + open_bytes, nullptr, plain.data(), plain.size(), data.data(),
-                                             data.size(), nullptr, whole.data() + 5, key.key.data());
+  crypto_aead_xchacha20poly1305_ietf_encrypt(whole.data() + open_bytes, nullptr, plain.data(), plain.size(),
+                                             data.data(), data.size(), nullptr, whole.data() + 5,
+                                             key.key.data());
   std::array<char, sodium_base64_ENCODED_LEN(whole_bytes, base64_variant)> text{};
   sodium_bin2base64(text.data(), text.size(), whole.data(), whole.size(), base64_variant);
   return text.data();
 }
 
 Result<TokenClaims> open_token(const Keyring& keyring, std::string_view token, std::uint64_t now_ms) {
-  const Error forged{Errc::invalid, "the token was not made by this cloud, or its key was rotated away: ask for a new one"};
+  const Error forged{Errc::invalid,
+                     "the token was not made by this cloud, or its key was rotated away: ask for a new one"};
   Whole whole;
   std::size_t size = 0;
-  if (sodium_base642bin(whole.data(), whole.size(), token.data(), token.size(), nullptr, &size, nullptr, base64_variant) != 0 ||
+  if (sodium_base642bin(whole.data(), whole.size(), token.data(), token.size(), nullptr, &size, nullptr,
+                        base64_variant) != 0 ||
       size != whole.size() || whole[0] != token_version)
     return forged;
   std::uint32_t key_id = 0;
@@ -76,13 +79,13 @@ Result<TokenClaims> open_token(const Keyring& keyring, std::string_view token, s
   Plain plain;
   const auto data = bound(whole, keyring.cloud());
   if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain.data(), nullptr, nullptr, whole.data() + open_bytes,
-                                                 whole.size() - open_bytes, data.data(), data.size(), whole.data() + 5,
-                                                 key->key.data()) != 0)
+                                                 whole.size() - open_bytes, data.data(), data.size(),
+                                                 whole.data() + 5, key->key.data()) != 0)
     return forged;
   TokenClaims claims;
   const auto* from = static_cast<const unsigned char*>(plain.data());
-  for (auto* part : {&claims.user.hi, &claims.user.lo, &claims.project.hi, &claims.project.lo, &claims.issued_ms,
-                     &claims.expires_ms, &claims.audit.hi, &claims.audit.lo})
+  for (auto* part : {&claims.user.hi, &claims.user.lo, &claims.project.hi, &claims.project.lo,
+                     &claims.issued_ms, &claims.expires_ms, &claims.audit.hi, &claims.audit.lo})
     *part = take(from);
   claims.methods = *from;
   if (claims.expires_ms <= now_ms) return {Errc::timed_out, "the token has expired: ask for a new one"};

@@ -17,7 +17,9 @@ class EchoHandler : public Handler {
     if (!request.upload) return responder(Response(200, "text/plain", "ok"));
     drain(request.upload, std::make_shared<Responder>(std::move(responder)));
   }
-  Response refuse(const Request&, int status, std::string text) override { return Response(status, "text/plain", text); }
+  Response refuse(const Request&, int status, std::string text) override {
+    return Response(status, "text/plain", text);
+  }
 
  private:
   static void drain(std::shared_ptr<Upload> upload, std::shared_ptr<Responder> responder) {
@@ -48,10 +50,18 @@ std::string mutate(std::mt19937_64& random) {
   for (auto n = random() % 6; n > 0; --n) {
     const auto at = random() % text.size();
     switch (random() % 4) {
-      case 0: text[at] = static_cast<char>(random()); break;
-      case 1: text.erase(at, 1 + random() % 10); break;
-      case 2: text.insert(at, 1 + random() % 40, static_cast<char>(random())); break;
-      default: text.insert(at, text.substr(random() % text.size(), random() % 40)); break;
+      case 0:
+        text[at] = static_cast<char>(random());
+        break;
+      case 1:
+        text.erase(at, 1 + random() % 10);
+        break;
+      case 2:
+        text.insert(at, 1 + random() % 40, static_cast<char>(random()));
+        break;
+      default:
+        text.insert(at, text.substr(random() % text.size(), random() % 40));
+        break;
     }
     if (text.empty()) text = "x";
   }

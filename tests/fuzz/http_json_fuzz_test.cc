@@ -13,13 +13,21 @@ using namespace reprise::api;
 namespace {
 
 std::string mutate(std::mt19937_64& random, std::string text) {
-  constexpr std::string_view pieces[] = {"{", "}", "[", "]", "\"", "\\u0000", "null", "1e999", "-", "\xff", ",", ":", "%", "/", "9999999999999999999"};
+  constexpr std::string_view pieces[] = {"{",       "}",    "[",     "]", "\"",
+                                         "\\u0000", "null", "1e999", "-", "\xff",
+                                         ",",       ":",    "%",     "/", "9999999999999999999"};
   for (auto n = 1 + random() % 5; n > 0; --n) {
     const auto at = random() % (text.size() + 1);
     switch (random() % 3) {
-      case 0: text.insert(at, pieces[random() % std::size(pieces)]); break;
-      case 1: text.erase(at, random() % 8); break;
-      default: if (at < text.size()) text[at] = static_cast<char>(random()); break;
+      case 0:
+        text.insert(at, pieces[random() % std::size(pieces)]);
+        break;
+      case 1:
+        text.erase(at, random() % 8);
+        break;
+      default:
+        if (at < text.size()) text[at] = static_cast<char>(random());
+        break;
     }
   }
   return text;
@@ -31,7 +39,8 @@ TEST_CASE("json fuzz: any body is read or refused, and its mistakes stay short")
   std::mt19937_64 random(1);
   int good = 0;
   for (int round = 0; round < 20'000; ++round) {
-    const auto text = mutate(random, R"({"server":{"name":"x","ram":1,"l":[{"id":"a"}],"m":{"k":"v"},"b":true}})");
+    const auto text =
+        mutate(random, R"({"server":{"name":"x","ram":1,"l":[{"id":"a"}],"m":{"k":"v"},"b":true}})");
     auto document = JsonDocument::parse(text);
     if (!document) continue;
     Mistakes mistakes;

@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-
 #include <charconv>
 #include <string>
 #include <string_view>

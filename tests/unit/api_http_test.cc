@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -42,7 +43,7 @@ class TestLines : public LineSource {
     std::unique_lock lock(mutex_);
     REQUIRE(changed_.wait_for(lock, std::chrono::seconds(10), [&] { return is_gone; }));
   }
-  int asked = 0;
+  std::atomic<int> asked = 0;
   bool is_gone = false;
 
  private:
@@ -57,11 +58,13 @@ struct UploadRun {  // what became of a streamed body; the Responder is kept ali
   std::optional<Error> error;
 };
 
-void take_all(std::shared_ptr<Upload> upload, std::shared_ptr<Responder> responder, std::shared_ptr<UploadRun> run) {
+void take_all(std::shared_ptr<Upload> upload, std::shared_ptr<Responder> responder,
+              std::shared_ptr<UploadRun> run) {
   upload->next([=](Result<std::string> piece) {
     if (!piece) {
       run->error = piece.error();
-      return (*responder)(Response(400, "text/plain", std::string(errc_name(run->error->code)) + ": " + run->error->text));
+      return (*responder)(
+          Response(400, "text/plain", std::string(errc_name(run->error->code)) + ": " + run->error->text));
     }
     if (piece->empty()) return (*responder)(Response(200, "text/plain", std::to_string(run->bytes)));
     run->bytes += piece->size();
@@ -79,7 +82,9 @@ class TestHandler : public Handler {
   }
   void handle(Request request, Responder responder) override {
     if (request.path == "/later") {
-      threads.emplace_back([r = std::make_shared<Responder>(std::move(responder))] { (*r)(Response(200, "text/plain", "late")); });
+      threads.emplace_back([r = std::make_shared<Responder>(std::move(responder))] {
+        (*r)(Response(200, "text/plain", "late"));
+      });
     } else if (request.path == "/held") {
       std::unique_lock lock(mutex);
       held.emplace(std::move(responder));
@@ -112,7 +117,9 @@ class TestHandler : public Handler {
       responder(Response(200, "text/plain", seen));
     }
   }
-  Response refuse(const Request&, int status, std::string text) override { return Response(status, "text/plain", text); }
+  Response refuse(const Request&, int status, std::string text) override {
+    return Response(status, "text/plain", text);
+  }
 
   ~TestHandler() override {
     for (auto& thread : threads) thread.join();
@@ -152,8 +159,10 @@ TEST_CASE("http: targets are decoded, queries keep their order, bodies come whol
   Client client(world.port());
   CHECK(client.get("/a/b%20c//d?x=1&y=a%2Bb+c&x=2&z").body == "GET|a|b c|d?x=1?y=a+b c?x=2?z=#");
   CHECK(client.ask(post("/a", "hello")).body == "POST|a#hello");
-  CHECK(client.ask("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\n\r\n").body ==
-        "POST|a#abcde");
+  CHECK(client
+            .ask("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+                 "chunked\r\n\r\n3\r\nabc\r\n2;ext=1\r\nde\r\n0\r\n\r\n")
+            .body == "POST|a#abcde");
   CHECK(client.get("http://elsewhere/a").body == "GET|a#");
   const auto marked = client.ask("\r\nGET /a HTTP/1.1\r\nHost: x\r\nX-Marker:  m 1 \r\n\r\n");
   CHECK(marked.header("X-Seen") == "m 1");
@@ -170,8 +179,10 @@ TEST_CASE("http: bytes arriving one by one are the same request") {
 TEST_CASE("http: pipelined requests are answered in order, whoever answers them") {
   World world;
   Client client(world.port());
-  client.send("GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /later HTTP/1.1\r\nHost: x\r\n\r\nGET /3 HTTP/1.1\r\nHost: x\r\n\r\n" +
-              post("/4", "four"));
+  client.send(
+      "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /later HTTP/1.1\r\nHost: x\r\n\r\nGET /3 HTTP/1.1\r\nHost: "
+      "x\r\n\r\n" +
+      post("/4", "four"));
   CHECK(client.answer().body == "GET|1#");
   CHECK(client.answer().body == "late");
   CHECK(client.answer().body == "GET|3#");
@@ -187,7 +198,8 @@ TEST_CASE("http: keep-alive as the version says") {
   }
   SECTION("1.0 with keep-alive stays") {
     Client client(world.port());
-    CHECK(client.ask("GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").header("Connection") == "keep-alive");
+    CHECK(client.ask("GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").header("Connection") ==
+          "keep-alive");
     CHECK(client.ask("GET /b HTTP/1.0\r\n\r\n").body == "GET|b#");
   }
   SECTION("1.1 with close closes") {
@@ -243,8 +255,11 @@ TEST_CASE("http: what is malformed or too large gets its own answer, and the con
       {"GET /a HTTP/1.1\r\n" + host + "X: " + std::string(40000, 'a') + "\r\n\r\n", 431},
       {"GET /a HTTP/1.1\r\n" + host + "X: " + std::string(60000, 'a'), 431},
       {post("/a", std::string(101, 'x')), 413},
-      {"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n65\r\n" + std::string(101, 'x') + "\r\n0\r\n\r\n", 413},
-      {"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3;" + std::string(200'000, 'x'), 431},
+      {"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n65\r\n" + std::string(101, 'x') +
+           "\r\n0\r\n\r\n",
+       413},
+      {"POST /a HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3;" + std::string(200'000, 'x'),
+       431},
       {"POST /upload HTTP/1.1\r\n" + host + "Content-Length: 99999999999\r\n\r\n", 413},
   };
   std::string many = "GET /a HTTP/1.1\r\n" + host;
@@ -273,7 +288,8 @@ TEST_CASE("http: slow clients are told 408, silent ones are let go") {
   Client body(world.port());
   CHECK(body.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc").status == 408);
   Client upload(world.port());
-  CHECK(upload.ask("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc").body.find("timed_out") == 0);
+  CHECK(upload.ask("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+            .body.find("timed_out") == 0);
   Client silent(world.port());
   CHECK(silent.closed());
   Client idle(world.port());
@@ -357,7 +373,8 @@ TEST_CASE("http: a file goes out as it is, and a cut is seen") {
   world.handler.file_size = data.size() - 3;
   Client client(world.port());
   CHECK((client.get("/file").body == data.substr(3)));
-  CHECK(client.ask("HEAD /file HTTP/1.1\r\nHost: x\r\n\r\n", false).header("Content-Length") == std::to_string(data.size() - 3));
+  CHECK(client.ask("HEAD /file HTTP/1.1\r\nHost: x\r\n\r\n", false).header("Content-Length") ==
+        std::to_string(data.size() - 3));
   CHECK(client.get("/a").body == "GET|a#");
   world.handler.file_size = data.size() + 10;
   client.send("GET /file HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -436,7 +453,8 @@ TEST_CASE("http: stop lets a running request end, and closes the idle") {
   busy.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
   {
     std::unique_lock lock(world.handler.mutex);
-    REQUIRE(world.handler.changed.wait_for(lock, std::chrono::seconds(10), [&] { return world.handler.held.has_value(); }));
+    REQUIRE(world.handler.changed.wait_for(lock, std::chrono::seconds(10),
+                                           [&] { return world.handler.held.has_value(); }));
   }
   std::thread stopper([&] { world.server->stop(std::chrono::seconds(10)); });
   CHECK(idle.closed());
@@ -455,7 +473,8 @@ TEST_CASE("http: stop cuts what does not end, and a late answer goes nowhere") {
   busy.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
   {
     std::unique_lock lock(world.handler.mutex);
-    REQUIRE(world.handler.changed.wait_for(lock, std::chrono::seconds(10), [&] { return world.handler.held.has_value(); }));
+    REQUIRE(world.handler.changed.wait_for(lock, std::chrono::seconds(10),
+                                           [&] { return world.handler.held.has_value(); }));
   }
   world.server->stop(std::chrono::milliseconds(1));
   CHECK(busy.closed());
@@ -475,7 +494,9 @@ TEST_CASE("http: a port that is taken is refused with the remedy") {
 }
 
 TEST_CASE("http: UTF-8 is checked as RFC 3629 says") {
-  for (const auto* good : {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"}) CHECK(valid_utf8(good));
-  for (const auto* bad : {"\x80", "\xc0\x80", "\xc3", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe0\x80\x80"})
+  for (const auto* good : {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"})
+    CHECK(valid_utf8(good));
+  for (const auto* bad : {"\x80", "\xc0\x80", "\xc3", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                          "\xf8\x88\x80\x80\x80", "\xe0\x80\x80"})
     CHECK_FALSE(valid_utf8(bad));
 }

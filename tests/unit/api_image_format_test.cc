@@ -9,11 +9,13 @@ using namespace reprise::api;
 namespace {
 
 void put_big(std::string& bytes, std::size_t at, std::uint64_t value, int count) {
-  for (int i = count - 1; i >= 0; --i, value >>= 8) bytes[at + static_cast<std::size_t>(i)] = static_cast<char>(value);
+  for (int i = count - 1; i >= 0; --i, value >>= 8)
+    bytes[at + static_cast<std::size_t>(i)] = static_cast<char>(value);
 }
 
 void put_little(std::string& bytes, std::size_t at, std::uint64_t value, int count) {
-  for (int i = 0; i < count; ++i, value >>= 8) bytes[at + static_cast<std::size_t>(i)] = static_cast<char>(value);
+  for (int i = 0; i < count; ++i, value >>= 8)
+    bytes[at + static_cast<std::size_t>(i)] = static_cast<char>(value);
 }
 
 std::string qcow2(int version = 3) {
@@ -90,7 +92,8 @@ TEST_CASE("image formats: what is something else is refused, and named") {
   CHECK(check("iso", qcow2()).error().text.find("not iso but qcow2") != std::string::npos);
   CHECK(check("vdi", std::string(1000, 'x')).error().text.find("not vdi") != std::string::npos);
   CHECK(check("vhd", std::string(1000, 'x')).error().text.find("not vhd") != std::string::npos);
-  for (const auto* format : {"raw", "qcow2", "vmdk", "vdi", "vhd", "iso", "ami", "aki", "ari"}) CHECK_FALSE(check(format, "").ok());
+  for (const auto* format : {"raw", "qcow2", "vmdk", "vdi", "vhd", "iso", "ami", "aki", "ari"})
+    CHECK_FALSE(check(format, "").ok());
   ImageCheck early("qcow2");
   Status status;
   std::size_t fed = 0;
@@ -105,11 +108,12 @@ TEST_CASE("image formats: a qcow2 that reaches outside itself is refused") {
     int count;
     const char* why;
   };
-  for (const auto& one : {Case{8, 4096, 8, "backing file"}, Case{16, 5, 4, "backing file"}, Case{32, 1, 4, "encrypted"},
-                          Case{72, 2, 8, "corrupt"}, Case{72, 4, 8, "external data file"}, Case{72, 64, 8, "unknown features"},
-                          Case{4, 1, 4, "version 1"}, Case{20, 30, 4, "cluster bits"}, Case{24, 0, 8, "0 bytes"},
-                          Case{24, ~0ull, 8, "bytes"}, Case{100, 7, 4, "header length"}, Case{104, 0xe2792aca, 4, "another file"},
-                          Case{104, 0x44415441, 4, "another file"}}) {
+  for (const auto& one :
+       {Case{8, 4096, 8, "backing file"}, Case{16, 5, 4, "backing file"}, Case{32, 1, 4, "encrypted"},
+        Case{72, 2, 8, "corrupt"}, Case{72, 4, 8, "external data file"}, Case{72, 64, 8, "unknown features"},
+        Case{4, 1, 4, "version 1"}, Case{20, 30, 4, "cluster bits"}, Case{24, 0, 8, "0 bytes"},
+        Case{24, ~0ull, 8, "bytes"}, Case{100, 7, 4, "header length"},
+        Case{104, 0xe2792aca, 4, "another file"}, Case{104, 0x44415441, 4, "another file"}}) {
     auto bytes = qcow2();
     put_big(bytes, one.at, one.value, one.count);
     INFO(one.why);
@@ -138,12 +142,14 @@ TEST_CASE("image formats: a vmdk, vdi or vhd that needs a second file is refused
 
 TEST_CASE("image formats: random damage never does more than being refused") {
   std::mt19937_64 random(7);
-  const std::pair<const char*, std::string> seeds[] = {{"qcow2", qcow2()}, {"vmdk", vmdk()}, {"vdi", vdi()}, {"vhd", vhd()}, {"iso", iso()}};
+  const std::pair<const char*, std::string> seeds[] = {
+      {"qcow2", qcow2()}, {"vmdk", vmdk()}, {"vdi", vdi()}, {"vhd", vhd()}, {"iso", iso()}};
   int refused = 0;
   for (int round = 0; round < 2000; ++round) {
     auto [format, bytes] = seeds[random() % 5];
     for (auto n = 1 + random() % 8; n > 0; --n) {
-      const auto at = random() % 4 == 0 ? random() % bytes.size() : random() % std::min<std::size_t>(bytes.size(), 128);
+      const auto at =
+          random() % 4 == 0 ? random() % bytes.size() : random() % std::min<std::size_t>(bytes.size(), 128);
       bytes[at] = static_cast<char>(random());
     }
     if (random() % 4 == 0) bytes.resize(random() % bytes.size());

@@ -68,9 +68,13 @@ TEST_CASE("keyring: a damaged file is said to be damaged") {
   Folder folder;
   made(folder);
   const auto whole = read(folder.path);
-  for (const auto& text : {std::string(), whole.substr(0, whole.size() / 2), std::string("{}"),
-                           std::string(R"({"keyring":1,"cloud":"2b0f0c1e-2b3c-4d5e-8f90-0123456789ab","token_keys":[],"projects":{}})"),
-                           std::string(R"({"keyring":1,"cloud":"2b0f0c1e-2b3c-4d5e-8f90-0123456789ab","token_keys":[{"id":1,"key":"AAAA"}],"projects":{}})")}) {
+  for (
+      const auto& text :
+      {std::string(), whole.substr(0, whole.size() / 2), std::string("{}"),
+       std::string(
+           R"({"keyring":1,"cloud":"2b0f0c1e-2b3c-4d5e-8f90-0123456789ab","token_keys":[],"projects":{}})"),
+       std::string(
+           R"({"keyring":1,"cloud":"2b0f0c1e-2b3c-4d5e-8f90-0123456789ab","token_keys":[{"id":1,"key":"AAAA"}],"projects":{}})")}) {
     std::ofstream(folder.path) << text;
     CHECK(Keyring::open(folder.path).error().code == Errc::broken);
   }
@@ -118,7 +122,8 @@ TEST_CASE("tokens: carry their claims, expire, and are not forged") {
   const TokenClaims claims{{1, 2}, {3, 4}, 1000, 5000, {5, 6}, by_password};
   const auto token = make_token(*keyring, claims);
   CHECK(token.size() < 255);
-  CHECK(token.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == std::string::npos);
+  CHECK(token.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+        std::string::npos);
   CHECK(*open_token(*keyring, token, 4999) == claims);
   CHECK(open_token(*keyring, token, 5000).error().code == Errc::timed_out);
   for (std::size_t i = 0; i < token.size(); ++i) {
@@ -126,7 +131,8 @@ TEST_CASE("tokens: carry their claims, expire, and are not forged") {
     bent[i] = bent[i] == 'A' ? 'B' : 'A';
     CHECK(open_token(*keyring, bent, 2000).error().code == Errc::invalid);
   }
-  for (const auto& text : {std::string(), token + "A", token.substr(1), std::string("gAAAA"), std::string(10000, 'A')})
+  for (const auto& text :
+       {std::string(), token + "A", token.substr(1), std::string("gAAAA"), std::string(10000, 'A')})
     CHECK(open_token(*keyring, text, 2000).error().code == Errc::invalid);
   Folder elsewhere;
   CHECK(open_token(*made(elsewhere), token, 2000).error().code == Errc::invalid);
@@ -153,7 +159,8 @@ TEST_CASE("passwords: right, wrong, nobody's, and no more waiting than allowed")
   CHECK(hash.find("$argon2id$") == 0);
   const auto verify = [&](std::string password, std::string against) {
     std::promise<bool> promise;
-    REQUIRE(pool.verify(std::move(password), std::move(against), [&](bool right) { promise.set_value(right); }));
+    REQUIRE(
+        pool.verify(std::move(password), std::move(against), [&](bool right) { promise.set_value(right); }));
     return promise.get_future().get();
   };
   CHECK(verify("sesame", hash));
@@ -163,7 +170,10 @@ TEST_CASE("passwords: right, wrong, nobody's, and no more waiting than allowed")
 
   std::promise<void> started, release;
   auto released = release.get_future().share();
-  REQUIRE(pool.hash("a", [&](std::string) { started.set_value(); released.wait(); }));
+  REQUIRE(pool.hash("a", [&](std::string) {
+    started.set_value();
+    released.wait();
+  }));
   started.get_future().wait();
   std::promise<std::string> second;
   REQUIRE(pool.hash("b", [&](std::string made_hash) { second.set_value(std::move(made_hash)); }));
@@ -175,12 +185,16 @@ TEST_CASE("passwords: right, wrong, nobody's, and no more waiting than allowed")
 
 TEST_CASE("ssh keys: the .pub lines of OpenSSH are known, with the fingerprint that it prints") {
   // ssh-keygen -l -E md5 says the same of these.
-  const auto ed = parse_ssh_key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEDkIbDBO3XU+EzEUiag3mMnECajQsYQHpI9f6x74XLd me@host\n");
+  const auto ed = parse_ssh_key(
+      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEDkIbDBO3XU+EzEUiag3mMnECajQsYQHpI9f6x74XLd me@host\n");
   REQUIRE(ed.ok());
   CHECK(ed->type == "ssh-ed25519");
   CHECK(ed->comment == "me@host");
   CHECK(ed->fingerprint == "3d:92:e8:5b:9d:7a:e5:22:75:b1:4e:71:67:7e:18:a2");
-  const auto ec = parse_ssh_key("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBCeHDX84+3KcPmHZVPf3zDBzgo+MAvZha16km3qs9cNJKUNmYaob7cqk1uDuSKC4iC0Uw8attuufEmjO7bY3pf4=");
+  const auto ec = parse_ssh_key(
+      "ecdsa-sha2-nistp256 "
+      "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBCeHDX84+3KcPmHZVPf3zDBzgo+"
+      "MAvZha16km3qs9cNJKUNmYaob7cqk1uDuSKC4iC0Uw8attuufEmjO7bY3pf4=");
   REQUIRE(ec.ok());
   CHECK(ec->fingerprint == "95:b6:05:57:e6:c1:44:26:94:5e:76:f4:8f:94:2b:23");
 }

@@ -38,7 +38,8 @@ void fill(Router& router) {
   router.add(Service::compute, Method::post, "/v2.1/servers", say("create"));
   router.add(Service::compute, Method::get, "/v2.1/servers/detail", say("detail"));
   router.add(Service::compute, Method::get, "/v2.1/servers/{id}", say("show"));
-  router.add(Service::compute, Method::get, "/v2.1/servers/{id}/os-volume_attachments/{volume}", say("attachment"));
+  router.add(Service::compute, Method::get, "/v2.1/servers/{id}/os-volume_attachments/{volume}",
+             say("attachment"));
   router.add(Service::compute, Method::del, "/v2.1/servers/{id}", say("delete"));
   router.add(Service::identity, Method::post, "/v3/auth/tokens", say("token"));
   router.add(Service::volume, Method::get, "/v3/{project}/volumes/detail", say("volumes"));
@@ -56,7 +57,8 @@ TEST_CASE("router: literals win over parameters, parameters are handed over") {
   CHECK(ask(router, "HEAD", "/compute/v2.1/servers/").body == "list");
   CHECK(ask(router, "GET", "/compute/v2.1/servers/detail?limit=1").body == "detail");
   CHECK(ask(router, "GET", "/compute/v2.1/servers/a%20b").body == "show a b");
-  CHECK(ask(router, "GET", "/compute/v2.1/servers/detail/os-volume_attachments/v").body == "attachment detail v");
+  CHECK(ask(router, "GET", "/compute/v2.1/servers/detail/os-volume_attachments/v").body ==
+        "attachment detail v");
   CHECK(ask(router, "GET", "/volume/v3/p/volumes/detail").body == "volumes p");
   CHECK(ask(router, "GET", "/healthz").body == "healthy");
 }
@@ -92,9 +94,12 @@ TEST_CASE("router: every answer has a request id, the client's own when it is on
   Router router;
   fill(router);
   const std::string own = "req-2b0f0c1e-2b3c-4d5e-8f90-0123456789ab";
-  CHECK(ask(router, "GET", "/compute/v2.1/servers", {{"x-openstack-request-id", own}}).header_value("x-compute-request-id") == own);
-  for (const auto* bad : {"", "req-1", "2b0f0c1e-2b3c-4d5e-8f90-0123456789ab", "req-2b0f0c1e-2b3c-4d5e-8f90-0123456789aX"}) {
-    const auto given = ask(router, "GET", "/network/v2.0/x", {{"X-Openstack-Request-Id", bad}}).header_value("X-OpenStack-Request-ID");
+  CHECK(ask(router, "GET", "/compute/v2.1/servers", {{"x-openstack-request-id", own}})
+            .header_value("x-compute-request-id") == own);
+  for (const auto* bad :
+       {"", "req-1", "2b0f0c1e-2b3c-4d5e-8f90-0123456789ab", "req-2b0f0c1e-2b3c-4d5e-8f90-0123456789aX"}) {
+    const auto given = ask(router, "GET", "/network/v2.0/x", {{"X-Openstack-Request-Id", bad}})
+                           .header_value("X-OpenStack-Request-ID");
     REQUIRE(given);
     CHECK(*given != bad);
     CHECK(given->substr(0, 4) == "req-");
@@ -129,9 +134,10 @@ TEST_CASE("timestamps: printed and taken as RFC 3339 says") {
   CHECK(parse_time("2026-11-03 11:08:07+02:00") == 1793696887000);
   CHECK(parse_time("2026-11-03t09:08:07") == 1793696887000);
   CHECK(parse_time("2024-02-29T00:00:00Z").has_value());
-  for (const auto* bad : {"", "2026", "2026-11-03", "2026-13-03T09:08:07Z", "2026-02-30T09:08:07Z", "2026-11-03T24:08:07Z",
-                          "2026-11-03T09:08:07.Z", "2026-11-03T09:08:07X", "2026-11-03T09:08:07+2:00", "1960-01-01T00:00:00Z",
-                          "-026-11-03T09:08:07Z", "2026-11-03T09:08:07Z "})
+  for (const auto* bad :
+       {"", "2026", "2026-11-03", "2026-13-03T09:08:07Z", "2026-02-30T09:08:07Z", "2026-11-03T24:08:07Z",
+        "2026-11-03T09:08:07.Z", "2026-11-03T09:08:07X", "2026-11-03T09:08:07+2:00", "1960-01-01T00:00:00Z",
+        "-026-11-03T09:08:07Z", "2026-11-03T09:08:07Z "})
     CHECK_FALSE(parse_time(bad).has_value());
   CHECK(parse_moment("17") == Moment(AtSeq{17}));
   CHECK_FALSE(parse_moment("99999999999999999999").has_value());
