@@ -97,9 +97,8 @@ struct Loop {
   std::time_t date_at_ = 0;
 };
 
-//          bytes            head, body                  answer               last byte
-//   head ─────────▶ (body) ────────────▶ handling ─────────────▶ sending ─────────────▶ head | lingering |
-//   closed
+//        head, body             answer              last byte
+//   head ────────────▶ handling ───────▶ sending ──────────────▶ head, lingering or closed
 class Connection final : public AnswerTarget, public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<Loop> loop, tcp::socket socket, std::string client)
