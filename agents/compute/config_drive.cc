@@ -30,7 +30,8 @@ Status write_file(const fs::path& path, const std::string& bytes) {
           fmt::format("cannot write {}: {}", path.string(), std::strerror(errno))};
 }
 
-Status write_tree(const ServerWant& server, const std::vector<std::uint8_t>& user_data, const fs::path& root) {
+Status write_tree(const ServerWant& server, const std::vector<std::uint8_t>& user_data,
+                  const fs::path& root) {
   const auto latest = root / "openstack" / "latest";
   std::error_code error;
   fs::remove_all(root, error);
@@ -44,7 +45,8 @@ Status write_tree(const ServerWant& server, const std::vector<std::uint8_t>& use
 }
 
 Status burn(const std::string& tree, const std::string& iso) {
-  const auto end = run_child({"genisoimage", "-quiet", "-o", iso, "-V", "config-2", "-r", "-J", tree}, genisoimage_deadline);
+  const auto end = run_child({"genisoimage", "-quiet", "-o", iso, "-V", "config-2", "-r", "-J", tree},
+                             genisoimage_deadline);
   if (!end) return {end.error().code, end.error().text + " (package genisoimage)"};
   if (!end->well()) {
     const bool full = end->err.find("No space left") != std::string::npos;
@@ -83,7 +85,8 @@ std::string network_data_json(const ServerWant& server) {
                                  {"type", "ovs"},
                                  {"mtu", nic.mtu},
                                  {"ethernet_mac_address", nic.mac.str()}});
-    networks.push_back(json::object{{"id", fmt::format("network{}", networks.size())}, {"type", "ipv4_dhcp"}, {"link", link}});
+    networks.push_back(json::object{
+        {"id", fmt::format("network{}", networks.size())}, {"type", "ipv4_dhcp"}, {"link", link}});
   }
   return json::serialize(json::object{{"links", links}, {"networks", networks}, {"services", json::array{}}});
 }
@@ -100,7 +103,8 @@ Status make_config_drive(const ServerWant& server, const std::vector<std::uint8_
     made = {Errc::broken, fmt::format("cannot name {} {}: {}", iso, path, std::strerror(errno))};
   if (made) return made;
   fs::remove(iso, error);
-  return {made.error().code, fmt::format("config drive of server {}: {}", server.id.str(), made.error().text)};
+  return {made.error().code,
+          fmt::format("config drive of server {}: {}", server.id.str(), made.error().text)};
 }
 
 }  // namespace reprise::compute

@@ -16,7 +16,8 @@ std::string tail(int fd, std::size_t bytes) {
   struct stat info {};
   if (fstat(fd, &info) != 0) return {};
   const auto size = static_cast<std::size_t>(info.st_size);
-  std::string text(std::min(size, bytes == 0 ? console_bytes_kept : std::min(bytes, console_bytes_kept)), '\0');
+  std::string text(std::min(size, bytes == 0 ? console_bytes_kept : std::min(bytes, console_bytes_kept)),
+                   '\0');
   const auto got = pread(fd, text.data(), text.size(), static_cast<off_t>(size - text.size()));
   text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   // What was given back reads as zeros.
@@ -43,7 +44,8 @@ void trim_console_log(const std::string& path) {
   const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
   // Where holes are not supported the log stays whole: no reason to fail.
-  (void)!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size - console_bytes_kept));
+  (void)!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                   static_cast<off_t>(size - console_bytes_kept));
   close(fd);
 }
 

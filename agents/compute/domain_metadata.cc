@@ -8,9 +8,10 @@ namespace {
 // Every value is made of hex digits, numbers and words of our own: nothing needs escaping. The boot
 // id comes from a file or the configuration and is checked there.
 std::string attributes(const Marks& marks) {
-  return fmt::format("id='{}' born='{}' power_seq='{}' reboot_seq='{}' stop_asked='{}' boot_id='{}' cause='{}'",
-                     marks.id.str(), marks.born.str(), marks.power_seq, marks.reboot_seq, marks.stop_asked,
-                     marks.boot_id, cause_name(marks.cause));
+  return fmt::format(
+      "id='{}' born='{}' power_seq='{}' reboot_seq='{}' stop_asked='{}' boot_id='{}' cause='{}'",
+      marks.id.str(), marks.born.str(), marks.power_seq, marks.reboot_seq, marks.stop_asked, marks.boot_id,
+      cause_name(marks.cause));
 }
 
 }  // namespace
@@ -23,11 +24,16 @@ std::string marks_bare_xml(const Marks& marks) { return fmt::format("<server {}/
 
 const char* cause_name(StopCause cause) {
   switch (cause) {
-    case StopCause::none: return "none";
-    case StopCause::asked: return "asked";
-    case StopCause::guest: return "guest";
-    case StopCause::killed: return "killed";
-    case StopCause::host: return "host";
+    case StopCause::none:
+      return "none";
+    case StopCause::asked:
+      return "asked";
+    case StopCause::guest:
+      return "guest";
+    case StopCause::killed:
+      return "killed";
+    case StopCause::host:
+      return "host";
   }
   return "none";
 }

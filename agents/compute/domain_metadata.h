@@ -15,11 +15,11 @@ inline constexpr const char* metadata_prefix = "reprise";
 struct Marks {
   ServerId id;
   Born born;
-  Seq power_seq = 0;                    // of the last wish for power that was carried out
-  Seq reboot_seq = 0;                   // of the last reboot that was carried out
-  Seq stop_asked = 0;                   // the power_seq for which we asked it to stop; 0: not since it started
-  std::string boot_id;                  // the host's, when it was last started; empty: it never ran
-  StopCause cause = StopCause::none;    // why it stopped, once that is known
+  Seq power_seq = 0;                  // of the last wish for power that was carried out
+  Seq reboot_seq = 0;                 // of the last reboot that was carried out
+  Seq stop_asked = 0;                 // the power_seq for which we asked it to stop; 0: not since it started
+  std::string boot_id;                // the host's, when it was last started; empty: it never ran
+  StopCause cause = StopCause::none;  // why it stopped, once that is known
   bool operator==(const Marks&) const = default;
 };
 

@@ -23,12 +23,23 @@ std::string escaped(std::string_view text) {
   std::string safe;
   for (const char c : text) {
     switch (c) {
-      case '&': safe += "&amp;"; break;
-      case '<': safe += "&lt;"; break;
-      case '>': safe += "&gt;"; break;
-      case '\'': safe += "&apos;"; break;
-      case '"': safe += "&quot;"; break;
-      default: safe += c;
+      case '&':
+        safe += "&amp;";
+        break;
+      case '<':
+        safe += "&lt;";
+        break;
+      case '>':
+        safe += "&gt;";
+        break;
+      case '\'':
+        safe += "&apos;";
+        break;
+      case '"':
+        safe += "&quot;";
+        break;
+      default:
+        safe += c;
     }
   }
   return safe;
@@ -90,10 +101,12 @@ Result<std::string> os_xml(const ServerWant& server, const DomainHost& host) {
     const std::string arguments =
         server.kernel_arguments.empty() ? default_kernel_arguments : server.kernel_arguments;
     if (!printable_ascii(arguments))
-      return Error{Errc::invalid, "the image's os_command_line has characters that no kernel takes: printable ASCII only"};
-    direct = fmt::format("<kernel>{}</kernel>{}<cmdline>{}</cmdline>", escaped(host.kernel),
-                         host.ramdisk.empty() ? "" : fmt::format("<initrd>{}</initrd>", escaped(host.ramdisk)),
-                         escaped(arguments));
+      return Error{Errc::invalid,
+                   "the image's os_command_line has characters that no kernel takes: printable ASCII only"};
+    direct =
+        fmt::format("<kernel>{}</kernel>{}<cmdline>{}</cmdline>", escaped(host.kernel),
+                    host.ramdisk.empty() ? "" : fmt::format("<initrd>{}</initrd>", escaped(host.ramdisk)),
+                    escaped(arguments));
   }
   return fmt::format("<os><type arch='x86_64' machine='q35'>hvm</type>{}<boot dev='hd'/></os>\n", direct);
 }
@@ -151,7 +164,8 @@ void read_device(const std::string& name, const pt::ptree& device, SeenDomain& s
   const auto parts = parse_alias(device.get("alias.<xmlattr>.name", ""));
   if (!parts) return;
   if (name == "disk") {
-    DiskLink link{parts->id, parts->born, parts->kind == "boot", device.get_child_optional("readonly").has_value()};
+    DiskLink link{parts->id, parts->born, parts->kind == "boot",
+                  device.get_child_optional("readonly").has_value()};
     seen.disks.insert(link.boot ? seen.disks.begin() : seen.disks.end(), link);
   }
   if (name == "interface") {
@@ -168,21 +182,23 @@ void read_device(const std::string& name, const pt::ptree& device, SeenDomain& s
 
 std::string domain_name(ServerId id) { return "reprise-" + id.str(); }
 
-std::string disk_alias(const DiskLink& link) { return alias(link.boot ? "boot" : "disk", link.id.str(), link.born); }
+std::string disk_alias(const DiskLink& link) {
+  return alias(link.boot ? "boot" : "disk", link.id.str(), link.born);
+}
 
 Result<std::string> disk_xml(const DomainDisk& disk, const std::string& target) {
   if (disk.source.type != "file")
-    return Error{Errc::unsupported,
-                 fmt::format("disk {}: this driver opens files, not '{}'", disk.link.id.str(), disk.source.type)};
+    return Error{Errc::unsupported, fmt::format("disk {}: this driver opens files, not '{}'",
+                                                disk.link.id.str(), disk.source.type)};
   return fmt::format(
       "<disk type='file' device='disk'><driver name='qemu' type='{}' discard='unmap'/><source file='{}'/>"
       "<target dev='{}' bus='virtio'/>{}<serial>{}</serial><alias name='{}'/></disk>\n",
-      escaped(disk.source.format), escaped(disk.source.path), target, disk.link.read_only ? "<readonly/>" : "",
-      disk.link.id.str(), disk_alias(disk.link));
+      escaped(disk.source.format), escaped(disk.source.path), target,
+      disk.link.read_only ? "<readonly/>" : "", disk.link.id.str(), disk_alias(disk.link));
 }
 
-Result<std::string> domain_xml(const ServerWant& server, const std::vector<DomainDisk>& disks, const DomainHost& host,
-                               const Marks& marks) {
+Result<std::string> domain_xml(const ServerWant& server, const std::vector<DomainDisk>& disks,
+                               const DomainHost& host, const Marks& marks) {
   const auto os = os_xml(server, host);
   if (!os) return os.error();
   std::string devices;
@@ -190,7 +206,8 @@ Result<std::string> domain_xml(const ServerWant& server, const std::vector<Domai
   for (const auto& disk : disks) {
     targets.push_back(free_target(targets));
     if (targets.back().empty())
-      return Error{Errc::invalid, fmt::format("server {} has {} disks: at most 25 fit", server.id.str(), disks.size())};
+      return Error{Errc::invalid,
+                   fmt::format("server {} has {} disks: at most 25 fit", server.id.str(), disks.size())};
     const auto xml = disk_xml(disk, targets.back());
     if (!xml) return xml.error();
     devices += *xml;
@@ -201,14 +218,15 @@ Result<std::string> domain_xml(const ServerWant& server, const std::vector<Domai
   return fmt::format(
       "<domain type='{}'><name>{}</name><uuid>{}</uuid>{}\n<metadata>{}</metadata>\n"
       "<memory unit='MiB'>{}</memory><vcpu placement='static'>{}</vcpu>\n{}{}<clock offset='utc'/>\n"
-      "<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>\n<devices>{}\n{}"
+      "<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</"
+      "on_crash>\n<devices>{}\n{}"
       "<serial type='pty'><log file='{}' append='off'/><target port='0'/></serial>"
       "<console type='pty'><target type='serial' port='0'/></console>\n{}\n"
       "<controller type='usb' model='none'/><memballoon model='none'/><video><model type='none'/></video>\n"
       "</devices></domain>\n",
       host.kvm ? "kvm" : "qemu", domain_name(server.id), server.id.str(),
-      server.name.empty() ? "" : fmt::format("<title>{}</title>", title(server.name)), marks_xml(marks), server.ram_mib,
-      server.vcpus, *os, cpu_xml(host.kvm),
+      server.name.empty() ? "" : fmt::format("<title>{}</title>", title(server.name)), marks_xml(marks),
+      server.ram_mib, server.vcpus, *os, cpu_xml(host.kvm),
       host.emulator.empty() ? "" : fmt::format("<emulator>{}</emulator>", escaped(host.emulator)), devices,
       escaped(host.console_log), ports);
 }

@@ -15,12 +15,12 @@ namespace reprise::compute {
 
 // What the node adds to a server's wants.
 struct DomainHost {
-  bool kvm = false;              // else TCG
-  std::string emulator;          // empty: libvirt's choice
-  std::string bridge;            // the OVS bridge of the taps
+  bool kvm = false;      // else TCG
+  std::string emulator;  // empty: libvirt's choice
+  std::string bridge;    // the OVS bridge of the taps
   std::string console_log;
-  std::string config_drive;      // empty: none
-  std::string kernel;            // empty: boots from its disk
+  std::string config_drive;  // empty: none
+  std::string kernel;        // empty: boots from its disk
   std::string ramdisk;
 };
 
@@ -33,17 +33,17 @@ std::string domain_name(ServerId id);
 std::string disk_alias(const DiskLink& link);
 
 // invalid: something in it cannot be said in XML or to the kernel; the text names the field.
-Result<std::string> domain_xml(const ServerWant& server, const std::vector<DomainDisk>& disks, const DomainHost& host,
-                               const Marks& marks);
+Result<std::string> domain_xml(const ServerWant& server, const std::vector<DomainDisk>& disks,
+                               const DomainHost& host, const Marks& marks);
 // `target` is the device's name for libvirt: vda, vdb, …
 Result<std::string> disk_xml(const DomainDisk& disk, const std::string& target);
 
 // A domain of ours as its XML tells.
 struct SeenDomain {
   Marks marks;
-  std::vector<DiskLink> disks;           // the boot disk first; not the config drive
+  std::vector<DiskLink> disks;  // the boot disk first; not the config drive
   std::vector<NicLink> nics;
-  std::vector<std::string> targets;      // vda, vdb, …: all that are taken
+  std::vector<std::string> targets;  // vda, vdb, …: all that are taken
 };
 
 // Nothing: not ours, or not readable.

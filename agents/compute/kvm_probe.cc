@@ -87,10 +87,26 @@ KvmProbe boot_probe_guest(const std::string& folder, const std::string& accel, c
   std::memcpy(disk.data(), reprise_probe_sector, sizeof reprise_probe_sector);
   if (!std::ofstream(path, std::ios::binary | std::ios::trunc).write(disk.data(), disk_bytes).flush())
     return no(fmt::format("cannot write {}", path));
-  const auto end = run_child({emulator, "-accel", accel, "-machine", "q35", "-cpu", accel == "kvm" ? "host" : "qemu64",
-                              "-m", "64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-drive",
-                              "if=none,id=d,format=raw,readonly=on,file=" + path, "-device",
-                              "virtio-blk-pci,drive=d,bootindex=0", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"},
+  const auto end = run_child({emulator,
+                              "-accel",
+                              accel,
+                              "-machine",
+                              "q35",
+                              "-cpu",
+                              accel == "kvm" ? "host" : "qemu64",
+                              "-m",
+                              "64",
+                              "-nodefaults",
+                              "-no-user-config",
+                              "-display",
+                              "none",
+                              "-no-reboot",
+                              "-drive",
+                              "if=none,id=d,format=raw,readonly=on,file=" + path,
+                              "-device",
+                              "virtio-blk-pci,drive=d,bootindex=0",
+                              "-device",
+                              "isa-debug-exit,iobase=0xf4,iosize=4"},
                              probe_deadline);
   unlink(path.c_str());
   if (!end) return no(end.error().text);
@@ -113,7 +129,9 @@ KvmProbe probe_kvm(const std::string& folder, const std::string& boot_id, const 
                                                     : no("/dev/kvm is not there or not ours to open");
   for (auto& c : probe.reason)
     if (c == '\n') c = ' ';
-  std::ofstream(remembered, std::ios::trunc) << boot_id << '\n' << (probe.works ? "works" : "fails") << '\n' << probe.reason << '\n';
+  std::ofstream(remembered, std::ios::trunc) << boot_id << '\n'
+                                             << (probe.works ? "works" : "fails") << '\n'
+                                             << probe.reason << '\n';
   return probe;
 }
 

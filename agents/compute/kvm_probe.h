@@ -9,7 +9,7 @@ namespace reprise::compute {
 
 struct KvmProbe {
   bool works = false;
-  std::string reason;   // why not, for a person
+  std::string reason;  // why not, for a person
 };
 
 // Takes a fraction of a second where KVM works, and at most five where it hangs. The result is kept in

@@ -37,9 +37,9 @@ using DomainHandle = std::unique_ptr<virDomain, FreeDomain>;
 // A domain of ours, as it is now.
 struct Domain {
   DomainHandle handle;
-  SeenDomain seen;          // running: the running one; stopped: what would start
+  SeenDomain seen;  // running: the running one; stopped: what would start
   bool running = false;
-  int stop_reason = 0;      // of libvirt, when it does not run
+  int stop_reason = 0;  // of libvirt, when it does not run
 };
 
 std::string words(const ServerWant& server) { return "server " + server.id.str(); }
@@ -53,7 +53,8 @@ Result<std::string> read_boot_id() {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
   std::string id;
   if (std::getline(file, id) && id.size() == 36) return id;
-  return Error{Errc::unsupported, "cannot read /proc/sys/kernel/random/boot_id: a restart of the host would go unnoticed"};
+  return Error{Errc::unsupported,
+               "cannot read /proc/sys/kernel/random/boot_id: a restart of the host would go unnoticed"};
 }
 
 class LibvirtDriver final : public Driver {
@@ -110,11 +111,11 @@ class LibvirtDriver final : public Driver {
   LibvirtSession session_;
   std::optional<bool> kvm_;
   std::map<ServerId, Asked> asked_;
-  std::shared_ptr<void> trimming_;   // last: its work uses what stands above
+  std::shared_ptr<void> trimming_;  // last: its work uses what stands above
 };
 
-Result<std::string> LibvirtDriver::domain_text(const Connection& connection, virDomainPtr domain, unsigned flags,
-                                               const std::string& what) {
+Result<std::string> LibvirtDriver::domain_text(const Connection& connection, virDomainPtr domain,
+                                               unsigned flags, const std::string& what) {
   const std::unique_ptr<char, decltype(&free)> xml(virDomainGetXMLDesc(domain, flags), &free);
   if (!xml) return session_.last_error(connection, "reading the domain of " + what);
   return std::string(xml.get());
@@ -162,13 +163,14 @@ Result<Domain> LibvirtDriver::must_find(const Connection& connection, const Serv
 Status LibvirtDriver::write_marks(const Connection& connection, const Domain& domain, const Marks& marks) {
   const auto xml = marks_bare_xml(marks);
   const auto write = [&](unsigned where) {
-    return virDomainSetMetadata(domain.handle.get(), VIR_DOMAIN_METADATA_ELEMENT, xml.c_str(), metadata_prefix,
-                                metadata_uri, where);
+    return virDomainSetMetadata(domain.handle.get(), VIR_DOMAIN_METADATA_ELEMENT, xml.c_str(),
+                                metadata_prefix, metadata_uri, where);
   };
   // A domain that stopped meanwhile has only its configuration left.
   const unsigned live = domain.running ? static_cast<unsigned>(VIR_DOMAIN_AFFECT_LIVE) : 0u;
   if (write(VIR_DOMAIN_AFFECT_CONFIG | live) == 0) return {};
-  if (domain.running && virDomainIsActive(domain.handle.get()) == 0 && write(VIR_DOMAIN_AFFECT_CONFIG) == 0) return {};
+  if (domain.running && virDomainIsActive(domain.handle.get()) == 0 && write(VIR_DOMAIN_AFFECT_CONFIG) == 0)
+    return {};
   return session_.last_error(connection, "marking server " + marks.id.str());
 }
 
@@ -220,8 +222,9 @@ Result<Have> LibvirtDriver::observe() {
       return settled.error();
     }
     const auto& marks = (*domain)->seen.marks;
-    ServerHave server{marks.id, marks.born, (*domain)->running, marks.cause, marks.power_seq, marks.reboot_seq,
-                      marks.boot_id, (*domain)->seen.disks, (*domain)->seen.nics};
+    ServerHave server{
+        marks.id,         marks.born,    (*domain)->running,    marks.cause,         marks.power_seq,
+        marks.reboot_seq, marks.boot_id, (*domain)->seen.disks, (*domain)->seen.nics};
     have.servers[{marks.id, marks.born}] = std::move(server);
   }
   return have;
@@ -232,18 +235,29 @@ Status LibvirtDriver::perform(const Action& action) {
   if (!connection) return connection.error();
   const auto& server = action.server;
   switch (action.step) {
-    case Step::define: return define(*connection, server);
-    case Step::start: return start(*connection, server);
-    case Step::mark_power: return mark_power(*connection, server);
-    case Step::stop_soft: return stop_soft(*connection, server);
-    case Step::stop_hard: return stop_hard(*connection, server);
-    case Step::reboot_soft: return reboot_soft(*connection, server);
-    case Step::reboot_hard: return reboot_hard(*connection, server);
-    case Step::attach_disk: return attach_disk(*connection, server, action.disk);
-    case Step::detach_disk: return detach_disk(*connection, server, action.disk);
-    case Step::remove: return remove(*connection, server);
+    case Step::define:
+      return define(*connection, server);
+    case Step::start:
+      return start(*connection, server);
+    case Step::mark_power:
+      return mark_power(*connection, server);
+    case Step::stop_soft:
+      return stop_soft(*connection, server);
+    case Step::stop_hard:
+      return stop_hard(*connection, server);
+    case Step::reboot_soft:
+      return reboot_soft(*connection, server);
+    case Step::reboot_hard:
+      return reboot_hard(*connection, server);
+    case Step::attach_disk:
+      return attach_disk(*connection, server, action.disk);
+    case Step::detach_disk:
+      return detach_disk(*connection, server, action.disk);
+    case Step::remove:
+      return remove(*connection, server);
   }
-  return {Errc::unsupported, fmt::format("compute step {} is not known to this version", static_cast<int>(action.step))};
+  return {Errc::unsupported,
+          fmt::format("compute step {} is not known to this version", static_cast<int>(action.step))};
 }
 
 bool LibvirtDriver::use_kvm(const Connection& connection) {
@@ -253,7 +267,8 @@ bool LibvirtDriver::use_kvm(const Connection& connection) {
             probe_kvm(config_.state, config_.boot_id, config_.emulator).works);
     // KVM that works for us may still be hidden from libvirtd.
     const std::unique_ptr<char, decltype(&free)> capabilities(
-        *kvm_ ? virConnectGetDomainCapabilities(connection.get(), config_.emulator.c_str(), nullptr, nullptr, "kvm", 0)
+        *kvm_ ? virConnectGetDomainCapabilities(connection.get(), config_.emulator.c_str(), nullptr, nullptr,
+                                                "kvm", 0)
               : nullptr,
         &free);
     if (*kvm_ && !capabilities && config_.virtualization == Virtualization::automatic) kvm_ = false;
@@ -290,10 +305,12 @@ Status LibvirtDriver::define(const Connection& connection, const ServerWant& ser
     const auto domain = inspect(connection, std::move(there));
     if (!domain) return domain.error();
     if (!*domain)
-      return {Errc::exists, fmt::format("{}: a domain with this UUID is there and not ours: rename or undefine it", words(server))};
+      return {Errc::exists,
+              fmt::format("{}: a domain with this UUID is there and not ours: rename or undefine it",
+                          words(server))};
     if ((*domain)->seen.marks.born != server.born)
-      return {Errc::conflict, fmt::format("{}: its former life (born {}) is still here: remove it first", words(server),
-                                          (*domain)->seen.marks.born.str())};
+      return {Errc::conflict, fmt::format("{}: its former life (born {}) is still here: remove it first",
+                                          words(server), (*domain)->seen.marks.born.str())};
     if ((*domain)->running) return {};
     marks = (*domain)->seen.marks;
   }
@@ -400,7 +417,8 @@ Status LibvirtDriver::reboot_soft(const Connection& connection, const ServerWant
 Status LibvirtDriver::reboot_hard(const Connection& connection, const ServerWant& server) {
   auto domain = must_find(connection, server);
   if (!domain) return domain.error();
-  if (!domain->running) return {Errc::conflict, words(server) + " does not run: it cannot be reset; start it"};
+  if (!domain->running)
+    return {Errc::conflict, words(server) + " does not run: it cannot be reset; start it"};
   if (virDomainReset(domain->handle.get(), 0) != 0)
     return session_.last_error(connection, "resetting " + words(server));
   auto marks = domain->seen.marks;
@@ -408,13 +426,16 @@ Status LibvirtDriver::reboot_hard(const Connection& connection, const ServerWant
   return write_marks(connection, *domain, marks);
 }
 
-Status LibvirtDriver::attach_disk(const Connection& connection, const ServerWant& server, const DiskLink& disk) {
+Status LibvirtDriver::attach_disk(const Connection& connection, const ServerWant& server,
+                                  const DiskLink& disk) {
   auto domain = must_find(connection, server);
   if (!domain) return domain.error();
-  const auto stored_text = domain_text(connection, domain->handle.get(), VIR_DOMAIN_XML_INACTIVE, words(server));
+  const auto stored_text =
+      domain_text(connection, domain->handle.get(), VIR_DOMAIN_XML_INACTIVE, words(server));
   if (!stored_text) return stored_text.error();
   const auto stored = read_domain_xml(*stored_text);
-  if (!stored) return {Errc::conflict, words(server) + ": its definition lost its metadata: remove the domain"};
+  if (!stored)
+    return {Errc::conflict, words(server) + ": its definition lost its metadata: remove the domain"};
   auto taken = domain->seen.targets;
   taken.insert(taken.end(), stored->targets.begin(), stored->targets.end());
   const auto target = free_target(taken);
@@ -427,11 +448,13 @@ Status LibvirtDriver::attach_disk(const Connection& connection, const ServerWant
   };
   if (domain->running && !has_disk(domain->seen, disk) && !attach(VIR_DOMAIN_AFFECT_LIVE))
     return session_.last_error(connection, what);
-  if (!has_disk(*stored, disk) && !attach(VIR_DOMAIN_AFFECT_CONFIG)) return session_.last_error(connection, what);
+  if (!has_disk(*stored, disk) && !attach(VIR_DOMAIN_AFFECT_CONFIG))
+    return session_.last_error(connection, what);
   return {};
 }
 
-Status LibvirtDriver::detach_running(const Connection& connection, const Domain& domain, const DiskLink& disk) {
+Status LibvirtDriver::detach_running(const Connection& connection, const Domain& domain,
+                                     const DiskLink& disk) {
   const auto uuid = domain.seen.marks.id.str();
   const auto alias = disk_alias(disk);
   const auto what = fmt::format("detaching disk {} from server {}", disk.id.str(), uuid);
@@ -450,8 +473,10 @@ Status LibvirtDriver::detach_running(const Connection& connection, const Domain&
   return {Errc::again, what + ": the guest was asked and has not let go of it yet"};
 }
 
-Status LibvirtDriver::detach_disk(const Connection& connection, const ServerWant& server, const DiskLink& disk) {
-  if (disk.boot) return {Errc::invalid, words(server) + ": its boot disk cannot be detached: remove the server"};
+Status LibvirtDriver::detach_disk(const Connection& connection, const ServerWant& server,
+                                  const DiskLink& disk) {
+  if (disk.boot)
+    return {Errc::invalid, words(server) + ": its boot disk cannot be detached: remove the server"};
   auto domain = find(connection, server.id, server.born);
   if (!domain) return domain.error();
   if (!*domain) return {};  // no domain holds it
@@ -461,7 +486,8 @@ Status LibvirtDriver::detach_disk(const Connection& connection, const ServerWant
   const auto stored = read_domain_xml(*stored_text);
   if (stored && has_disk(*stored, disk) &&
       virDomainDetachDeviceAlias(handle.get(), disk_alias(disk).c_str(), VIR_DOMAIN_AFFECT_CONFIG) != 0)
-    return session_.last_error(connection, fmt::format("taking disk {} out of {}", disk.id.str(), words(server)));
+    return session_.last_error(connection,
+                               fmt::format("taking disk {} out of {}", disk.id.str(), words(server)));
   if (!(*domain)->running || !has_disk((*domain)->seen, disk)) return {};
   return detach_running(connection, **domain, disk);
 }
@@ -498,7 +524,8 @@ Result<std::string> LibvirtDriver::console(ServerId id, std::size_t bytes) {
 
 Result<std::unique_ptr<Driver>> open_libvirt_driver(LibvirtConfig config) {
   if (config.state.empty() || config.state[0] != '/')
-    return Error{Errc::invalid, fmt::format("compute state folder '{}' is not an absolute path", config.state)};
+    return Error{Errc::invalid,
+                 fmt::format("compute state folder '{}' is not an absolute path", config.state)};
   if (config.boot_id.empty()) {
     auto boot_id = read_boot_id();
     if (!boot_id) return boot_id.error();

@@ -25,18 +25,19 @@ namespace reprise::compute {
 enum class Virtualization : std::uint8_t { automatic = 0, kvm = 1, tcg = 2 };
 
 using DiskSourceOf = std::function<storage::DiskSource(AnyId id, Born born)>;
-using OpenSealed = std::function<Result<std::vector<std::uint8_t>>(ProjectId project, const std::vector<std::uint8_t>&)>;
+using OpenSealed =
+    std::function<Result<std::vector<std::uint8_t>>(ProjectId project, const std::vector<std::uint8_t>&)>;
 
 struct LibvirtConfig {
   std::string uri = "qemu:///system";
-  std::string state;                       // absolute folder of this driver's own; made if it is not there
+  std::string state;  // absolute folder of this driver's own; made if it is not there
   DiskSourceOf disk_source;
-  storage::ImagePath image_path;           // for kernel and ramdisk
-  OpenSealed open_sealed;                  // user data
+  storage::ImagePath image_path;  // for kernel and ramdisk
+  OpenSealed open_sealed;         // user data
   std::string bridge = "br-int";
   Virtualization virtualization = Virtualization::automatic;
   std::string emulator = "/usr/bin/qemu-system-x86_64";
-  std::string boot_id;                     // empty: the kernel's. The lab's hosts bring their own
+  std::string boot_id;                                // empty: the kernel's. The lab's hosts bring their own
   std::string domain_logs = "/var/log/libvirt/qemu";  // where libvirt writes a log a domain; removed with it
 };
 

@@ -34,7 +34,8 @@ void start_event_loop() {
     virInitialize();
     virEventRegisterDefaultImpl();
     // Without any handle the loop would have nothing to wait for.
-    virEventAddTimeout(60'000, [](int, void*) {}, nullptr, nullptr);
+    virEventAddTimeout(
+        60'000, [](int, void*) {}, nullptr, nullptr);
     std::thread([] {
       for (;;) virEventRunDefaultImpl();
     }).detach();
@@ -45,7 +46,7 @@ struct Note {
   std::optional<int> shutdown_detail;
   std::optional<Ending> ending;
   std::uint64_t reboots = 0;
-  std::set<std::string> removed;        // aliases
+  std::set<std::string> removed;  // aliases
   std::set<std::string> not_removable;
 };
 
@@ -66,10 +67,10 @@ struct LibvirtSession::State : std::enable_shared_from_this<LibvirtSession::Stat
   mutable std::mutex mutex;
   std::condition_variable changed;
   bool stop = false;
-  bool finished = false;          // the connecting thread is at its end
+  bool finished = false;  // the connecting thread is at its end
   Connection connection;
-  bool usable = false;            // `connection` is there and was not lost
-  bool tried = false;             // an attempt was made since it was lost
+  bool usable = false;  // `connection` is there and was not lost
+  bool tried = false;   // an attempt was made since it was lost
   std::vector<int> callbacks;
   std::string error = "not connected yet";
   std::function<void()> wake;
@@ -195,7 +196,8 @@ bool LibvirtSession::State::connect() {
   const auto watch = [&](int event, virConnectDomainEventGenericCallback callback) {
     if (!well) return;
     auto* opaque = new Listener(weak_from_this());
-    const int id = virConnectDomainEventRegisterAny(opened.get(), nullptr, event, callback, opaque, free_listener);
+    const int id =
+        virConnectDomainEventRegisterAny(opened.get(), nullptr, event, callback, opaque, free_listener);
     if (id < 0) delete opaque;
     if (id >= 0) ids.push_back(id);
     well = id >= 0;
@@ -267,8 +269,9 @@ Result<Connection> LibvirtSession::connection() {
   std::unique_lock lock(state_->mutex);
   state_->changed.wait_for(lock, connect_patience, [this] { return state_->usable || state_->tried; });
   if (state_->usable) return state_->connection;
-  return Error{Errc::unreachable, fmt::format("libvirtd at {} cannot be reached: {}; it is asked again until it answers",
-                                              state_->uri, state_->error)};
+  return Error{Errc::unreachable,
+               fmt::format("libvirtd at {} cannot be reached: {}; it is asked again until it answers",
+                           state_->uri, state_->error)};
 }
 
 Error LibvirtSession::last_error(const Connection& connection, const std::string& what) {
@@ -277,24 +280,32 @@ Error LibvirtSession::last_error(const Connection& connection, const std::string
   const auto words = last_words();
   if (virConnectIsAlive(connection.get()) != 1) {
     state_->lost(connection.get(), words);
-    return {Errc::unreachable, fmt::format("{}: libvirtd went away ({}); unknown whether it was done", what, words)};
+    return {Errc::unreachable,
+            fmt::format("{}: libvirtd went away ({}); unknown whether it was done", what, words)};
   }
   const auto text = fmt::format("{}: libvirt says: {}", what, words);
-  if (words.find("annot allocate memory") != std::string::npos || words.find("No space left") != std::string::npos)
+  if (words.find("annot allocate memory") != std::string::npos ||
+      words.find("No space left") != std::string::npos)
     return {Errc::no_space, text};
   if (words.find("No more available PCI slots") != std::string::npos)
     return {Errc::no_space, text + "; stop the server, attach, and start it again"};
   switch (code) {
-    case VIR_ERR_NO_DOMAIN: return {Errc::not_found, text};
-    case VIR_ERR_OPERATION_TIMEOUT: return {Errc::timed_out, text};
+    case VIR_ERR_NO_DOMAIN:
+      return {Errc::not_found, text};
+    case VIR_ERR_OPERATION_TIMEOUT:
+      return {Errc::timed_out, text};
     case VIR_ERR_AUTH_FAILED:
     case VIR_ERR_AUTH_CANCELLED:
-    case VIR_ERR_ACCESS_DENIED: return {Errc::denied, text};
-    case VIR_ERR_NO_MEMORY: return {Errc::no_space, text};
+    case VIR_ERR_ACCESS_DENIED:
+      return {Errc::denied, text};
+    case VIR_ERR_NO_MEMORY:
+      return {Errc::no_space, text};
     case VIR_ERR_XML_ERROR:
     case VIR_ERR_XML_DETAIL:
-    case VIR_ERR_CONFIG_UNSUPPORTED: return {Errc::invalid, text};
-    default: return {Errc::conflict, text};
+    case VIR_ERR_CONFIG_UNSUPPORTED:
+      return {Errc::invalid, text};
+    default:
+      return {Errc::conflict, text};
   }
 }
 
@@ -341,8 +352,9 @@ std::shared_ptr<void> every(std::chrono::milliseconds period, std::function<void
     const std::lock_guard lock(held->mutex);
     if (held->work) held->work();
   };
-  const int id = virEventAddTimeout(static_cast<int>(period.count()), tick, new std::shared_ptr<Timer>(timer),
-                                    [](void* opaque) { delete static_cast<std::shared_ptr<Timer>*>(opaque); });
+  const int id =
+      virEventAddTimeout(static_cast<int>(period.count()), tick, new std::shared_ptr<Timer>(timer),
+                         [](void* opaque) { delete static_cast<std::shared_ptr<Timer>*>(opaque); });
   // Once the handle is gone the work does not run any more, not even half.
   return {nullptr, [timer, id](void*) {
             if (id >= 0) virEventRemoveTimeout(id);

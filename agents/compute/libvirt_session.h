@@ -44,7 +44,8 @@ class LibvirtSession {
   // Forgets that the device was removed; then waits until libvirt says that it is (true), that it
   // cannot be, or until the deadline.
   void expect_removal(const std::string& uuid, const std::string& alias);
-  bool wait_for_removal(const std::string& uuid, const std::string& alias, std::chrono::milliseconds patience);
+  bool wait_for_removal(const std::string& uuid, const std::string& alias,
+                        std::chrono::milliseconds patience);
 
   struct State;
 

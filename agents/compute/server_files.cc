@@ -18,7 +18,9 @@ namespace {
 namespace fs = std::filesystem;
 
 Error file_error(const std::string& what, const std::error_code& error) {
-  const auto code = error.value() == ENOSPC ? Errc::no_space : error.value() == ENOENT ? Errc::not_found : Errc::broken;
+  const auto code = error.value() == ENOSPC   ? Errc::no_space
+                    : error.value() == ENOENT ? Errc::not_found
+                                              : Errc::broken;
   return {code, fmt::format("{}: {}", what, error.message())};
 }
 
@@ -40,7 +42,8 @@ Status ServerFiles::open() {
   // QEMU may run under a user of its own: it may pass through to the files that libvirt gives it.
   for (const char* open_folder : {"", "/servers"})
     if (chmod((state_ + open_folder).c_str(), 0711) != 0)
-      return file_error("protecting " + state_ + open_folder, std::error_code(errno, std::generic_category()));
+      return file_error("protecting " + state_ + open_folder,
+                        std::error_code(errno, std::generic_category()));
   // User data is in the clear here for a moment.
   if (chmod((state_ + "/scratch").c_str(), 0700) != 0)
     return file_error("protecting " + state_ + "/scratch", std::error_code(errno, std::generic_category()));
@@ -50,7 +53,8 @@ Status ServerFiles::open() {
 Status ServerFiles::fetch(ImageId image, const char* what, const std::string& path) {
   if (access(path.c_str(), F_OK) == 0) return {};
   const auto source = image_path_(image);
-  if (!source) return {source.error().code, fmt::format("{} image {}: {}", what, image.str(), source.error().text)};
+  if (!source)
+    return {source.error().code, fmt::format("{} image {}: {}", what, image.str(), source.error().text)};
   std::error_code error;
   fs::create_hard_link(*source, path, error);
   if (!error) return {};
@@ -70,7 +74,8 @@ Status ServerFiles::burn_config_drive(const ServerWant& server, const std::strin
   if (!server.guest.user_data_sealed.empty()) {
     auto opened = open_sealed_(server.guest.project, server.guest.user_data_sealed);
     if (!opened)
-      return {opened.error().code, fmt::format("user data of server {}: {}", server.id.str(), opened.error().text)};
+      return {opened.error().code,
+              fmt::format("user data of server {}: {}", server.id.str(), opened.error().text)};
     user_data = std::move(*opened);
   }
   return make_config_drive(server, user_data, state_ + "/scratch", path);

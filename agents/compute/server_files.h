@@ -14,8 +14,8 @@ namespace reprise::compute {
 struct ServerPaths {
   std::string folder;
   std::string console_log;
-  std::string config_drive;   // empty: the server has none
-  std::string kernel;         // empty: it boots from its disk
+  std::string config_drive;  // empty: the server has none
+  std::string kernel;        // empty: it boots from its disk
   std::string ramdisk;
 };
 

@@ -15,9 +15,9 @@
 namespace reprise {
 
 struct ChildEnd {
-  int exit_code = -1;       // -1: ended by a signal
-  int signal = 0;           // 0: ended by itself
-  bool timed_out = false;   // we killed it at the deadline
+  int exit_code = -1;      // -1: ended by a signal
+  int signal = 0;          // 0: ended by itself
+  bool timed_out = false;  // we killed it at the deadline
   std::string out;
   std::string err;
   bool well() const { return exit_code == 0; }
@@ -28,6 +28,7 @@ struct ChildEnd {
 inline constexpr std::chrono::milliseconds no_deadline{0};
 
 // The error tells that the program could not be started at all (not_found: it is not installed).
-Result<ChildEnd> run_child(const std::vector<std::string>& argv, std::chrono::milliseconds deadline = no_deadline);
+Result<ChildEnd> run_child(const std::vector<std::string>& argv,
+                           std::chrono::milliseconds deadline = no_deadline);
 
 }  // namespace reprise

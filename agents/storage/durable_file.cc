@@ -67,12 +67,16 @@ Error system_error(const std::string& what, int number) {
   const auto text = fmt::format("{}: {}", what, std::strerror(number));
   switch (number) {
     case ENOSPC:
-    case EDQUOT: return {Errc::no_space, text + "; free some space on that file system"};
-    case ENOENT: return {Errc::not_found, text};
+    case EDQUOT:
+      return {Errc::no_space, text + "; free some space on that file system"};
+    case ENOENT:
+      return {Errc::not_found, text};
     case EACCES:
     case EPERM:
-    case EROFS: return {Errc::denied, text};
-    default: return {Errc::broken, text};
+    case EROFS:
+      return {Errc::denied, text};
+    default:
+      return {Errc::broken, text};
   }
 }
 
@@ -84,7 +88,8 @@ Status sync_path(const std::string& path) {
 
 Status publish(const std::string& from, const std::string& to) {
   if (auto synced = sync_path(from); !synced) return synced;
-  if (rename(from.c_str(), to.c_str()) != 0) return system_error(fmt::format("naming {} {}", from, to), errno);
+  if (rename(from.c_str(), to.c_str()) != 0)
+    return system_error(fmt::format("naming {} {}", from, to), errno);
   return sync_path(folder_of(to));
 }
 
@@ -104,8 +109,9 @@ Status require_space(const std::string& directory, std::uint64_t needed, const s
   const auto free = free_bytes(directory);
   if (!free) return free.error();
   if (*free >= needed) return {};
-  return {Errc::no_space, fmt::format("{} needs {} in {}, and {} is free there: free some space or add a disk", what,
-                                      human_bytes(needed), directory, human_bytes(*free))};
+  return {Errc::no_space,
+          fmt::format("{} needs {} in {}, and {} is free there: free some space or add a disk", what,
+                      human_bytes(needed), directory, human_bytes(*free))};
 }
 
 Result<std::string> copy_hashed(const std::string& from, const std::string& to) {

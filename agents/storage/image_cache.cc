@@ -34,15 +34,19 @@ Result<std::uint64_t> file_bytes(const std::string& path) {
 Result<std::uint64_t> disk_in_image(const ImageRef& image, const std::string& path) {
   if (image.disk_format == "raw") return file_bytes(path);
   if (image.disk_format != "qcow2")
-    return Error{Errc::unsupported,
-                 fmt::format("image {} has the format {}: this node boots raw and qcow2; convert it with qemu-img",
-                             image.id.str(), image.disk_format)};
+    return Error{
+        Errc::unsupported,
+        fmt::format("image {} has the format {}: this node boots raw and qcow2; convert it with qemu-img",
+                    image.id.str(), image.disk_format)};
   auto header = read_qcow2_header(path);
-  if (!header) return Error{header.error().code, fmt::format("image {}: {}", image.id.str(), header.error().text)};
+  if (!header)
+    return Error{header.error().code, fmt::format("image {}: {}", image.id.str(), header.error().text)};
   if (!header->backing_file.empty() || header->external_data)
-    return Error{Errc::unsupported,
-                 fmt::format("image {} refers to another file ({}): flatten it with qemu-img convert and upload it again",
-                             image.id.str(), header->external_data ? "external data" : header->backing_file)};
+    return Error{
+        Errc::unsupported,
+        fmt::format(
+            "image {} refers to another file ({}): flatten it with qemu-img convert and upload it again",
+            image.id.str(), header->external_data ? "external data" : header->backing_file)};
   return header->virtual_bytes;
 }
 
@@ -71,8 +75,9 @@ Status ImageCache::fetch(const ImageRef& image, const std::string& target) {
   if (!hash) return {hash.error().code, fmt::format("{}: {}", what, hash.error().text)};
   if (*hash != image.sha512) {
     unlink(temporary.c_str());
-    return {Errc::broken, fmt::format("image {}: {} has the SHA-512 {}…, not {}…: the file is damaged, upload it again",
-                                      image.id.str(), *source, hash->substr(0, 16), image.sha512.substr(0, 16))};
+    return {Errc::broken,
+            fmt::format("image {}: {} has the SHA-512 {}…, not {}…: the file is damaged, upload it again",
+                        image.id.str(), *source, hash->substr(0, 16), image.sha512.substr(0, 16))};
   }
   auto named = publish(temporary, target);
   if (!named) unlink(temporary.c_str());

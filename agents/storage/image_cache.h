@@ -11,7 +11,7 @@ namespace reprise::storage {
 
 struct CachedImage {
   std::string path;
-  std::string name;                // inside the cache's folder
+  std::string name;                 // inside the cache's folder
   std::uint64_t virtual_bytes = 0;  // of the disk in it
 };
 

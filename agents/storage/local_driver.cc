@@ -23,8 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t gib = 1ull << 30;
-constexpr std::uint64_t size_gib_max = 1ull << 22;         // 4 EiB: the sizes below fit in 64 bits
-constexpr std::uint64_t empty_qcow2_bytes = 1ull << 20;    // its tables; more than it ever takes
+constexpr std::uint64_t size_gib_max = 1ull << 22;       // 4 EiB: the sizes below fit in 64 bits
+constexpr std::uint64_t empty_qcow2_bytes = 1ull << 20;  // its tables; more than it ever takes
 constexpr std::string_view disk_suffix = ".qcow2";
 constexpr std::string_view volume_suffix = ".volume";
 
@@ -40,8 +40,8 @@ std::optional<DiskKey> parse_name(const std::string& name, std::string_view suff
 }
 
 std::string disk_words(const DiskWant& disk) {
-  return fmt::format("{} {} (born {})", disk.kind == DiskKind::boot ? "boot disk of" : "volume", disk.id.str(),
-                     disk.born.str());
+  return fmt::format("{} {} (born {})", disk.kind == DiskKind::boot ? "boot disk of" : "volume",
+                     disk.id.str(), disk.born.str());
 }
 
 class LocalDriver final : public Driver {
@@ -83,8 +83,8 @@ Result<std::set<std::string>> LocalDriver::disk_files() const {
   for (; !error && entries != fs::directory_iterator{}; entries.increment(error))
     names.insert(entries->path().filename().string());
   if (error)
-    return Error{Errc::not_found, fmt::format("cannot list {}/disks: {}; is its file system mounted?", directory_,
-                                              error.message())};
+    return Error{Errc::not_found, fmt::format("cannot list {}/disks: {}; is its file system mounted?",
+                                              directory_, error.message())};
   return names;
 }
 
@@ -102,7 +102,9 @@ Status LocalDriver::sweep() {
   if (!names) return names.error();
   for (const auto& name : *names) {
     const auto key = parse_name(name, volume_suffix);
-    if (!key || names->contains(name.substr(0, name.size() - volume_suffix.size()) + std::string(disk_suffix))) continue;
+    if (!key ||
+        names->contains(name.substr(0, name.size() - volume_suffix.size()) + std::string(disk_suffix)))
+      continue;
     const auto path = directory_ + "/disks/" + name;
     if (unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("removing " + path, errno);
   }
@@ -141,12 +143,17 @@ Result<Have> LocalDriver::observe() {
 Status LocalDriver::perform(const Action& action) {
   if (auto swept = sweep(); !swept) return swept;
   switch (action.step) {
-    case Step::create: return create(action.disk);
-    case Step::grow: return grow(action.disk);
-    case Step::remove: return remove(action.disk);
-    case Step::evict_image: return evict(action.image);
+    case Step::create:
+      return create(action.disk);
+    case Step::grow:
+      return grow(action.disk);
+    case Step::remove:
+      return remove(action.disk);
+    case Step::evict_image:
+      return evict(action.image);
   }
-  return {Errc::unsupported, fmt::format("storage step {} is not known to this version", static_cast<int>(action.step))};
+  return {Errc::unsupported,
+          fmt::format("storage step {} is not known to this version", static_cast<int>(action.step))};
 }
 
 Status LocalDriver::qemu_img(std::vector<std::string> arguments, const std::string& what) const {
@@ -156,16 +163,19 @@ Status LocalDriver::qemu_img(std::vector<std::string> arguments, const std::stri
   if (end->well()) return {};
   const auto free = free_bytes(directory_);
   if (end->err.find("No space left") != std::string::npos || end->err.find("quota") != std::string::npos)
-    return {Errc::no_space, fmt::format("{}: no space is left in {} ({} free): free some space or add a disk ({})",
-                                        what, directory_, free ? human_bytes(*free) : "?", end->words())};
+    return {Errc::no_space,
+            fmt::format("{}: no space is left in {} ({} free): free some space or add a disk ({})", what,
+                        directory_, free ? human_bytes(*free) : "?", end->words())};
   if (end->err.find("lock") != std::string::npos)
     return {Errc::denied, fmt::format("{}: held by another process: {}", what, end->words())};
   return {Errc::broken, fmt::format("{}: qemu-img {}: {}", what, arguments[1], end->words())};
 }
 
 // How much a whole copy of the image takes.
-Result<std::uint64_t> LocalDriver::converted_bytes(const CachedImage& image, const std::string& format) const {
-  const auto end = run_child({"qemu-img", "measure", "--output=json", "-f", format, "-O", "qcow2", image.path});
+Result<std::uint64_t> LocalDriver::converted_bytes(const CachedImage& image,
+                                                   const std::string& format) const {
+  const auto end =
+      run_child({"qemu-img", "measure", "--output=json", "-f", format, "-O", "qcow2", image.path});
   if (!end) return end.error();
   boost::system::error_code error;
   const auto answer = boost::json::parse(end->out, error);
@@ -182,8 +192,9 @@ Status LocalDriver::fill_from_image(const DiskWant& disk, const std::string& tem
   // A flavor with a disk of 0 means: as large as the image.
   const auto bytes = disk.size_gib == 0 ? image->virtual_bytes : disk.size_gib * gib;
   if (bytes < image->virtual_bytes)
-    return {Errc::invalid, fmt::format("{}: image {} unpacks to {}, more than the disk's {} GiB: ask for a larger disk",
-                                       what, disk.image->id.str(), human_bytes(image->virtual_bytes), disk.size_gib)};
+    return {Errc::invalid,
+            fmt::format("{}: image {} unpacks to {}, more than the disk's {} GiB: ask for a larger disk",
+                        what, disk.image->id.str(), human_bytes(image->virtual_bytes), disk.size_gib)};
   const auto& format = disk.image->disk_format;
   if (disk.backed) {
     if (auto room = require_space(directory_, empty_qcow2_bytes, what); !room) return room;
@@ -195,7 +206,8 @@ Status LocalDriver::fill_from_image(const DiskWant& disk, const std::string& tem
   const auto needed = converted_bytes(*image, format);
   if (!needed) return {needed.error().code, fmt::format("{}: {}", what, needed.error().text)};
   if (auto room = require_space(directory_, *needed + empty_qcow2_bytes, what); !room) return room;
-  if (auto made = qemu_img({"convert", "-q", "-f", format, "-O", "qcow2", image->path, temporary}, what); !made)
+  if (auto made = qemu_img({"convert", "-q", "-f", format, "-O", "qcow2", image->path, temporary}, what);
+      !made)
     return made;
   if (bytes == image->virtual_bytes) return {};
   return qemu_img({"resize", "-q", "-f", "qcow2", temporary, std::to_string(bytes)}, what);
@@ -204,7 +216,8 @@ Status LocalDriver::fill_from_image(const DiskWant& disk, const std::string& tem
 Status LocalDriver::fill(const DiskWant& disk, const std::string& temporary) {
   if (disk.image) return fill_from_image(disk, temporary);
   const auto what = disk_words(disk);
-  if (disk.size_gib == 0) return {Errc::invalid, what + ": an empty disk of 0 GiB: give it a size or an image"};
+  if (disk.size_gib == 0)
+    return {Errc::invalid, what + ": an empty disk of 0 GiB: give it a size or an image"};
   if (auto room = require_space(directory_, empty_qcow2_bytes, what); !room) return room;
   return qemu_img({"create", "-q", "-f", "qcow2", temporary, std::to_string(disk.size_gib * gib)}, what);
 }
@@ -215,12 +228,15 @@ Status LocalDriver::create(const DiskWant& disk) {
   const auto mark = base + std::string(volume_suffix);
   const auto what = disk_words(disk);
   if (disk.size_gib > size_gib_max)
-    return {Errc::invalid, fmt::format("{}: {} GiB is more than {} GiB, the largest disk", what, disk.size_gib, size_gib_max)};
+    return {Errc::invalid, fmt::format("{}: {} GiB is more than {} GiB, the largest disk", what,
+                                       disk.size_gib, size_gib_max)};
   if (access(target.c_str(), F_OK) == 0) {
     if (auto header = read_qcow2_header(target); !header)
-      return {Errc::broken, fmt::format("{}: {}; it was damaged from outside: move it away", what, header.error().text)};
+      return {Errc::broken,
+              fmt::format("{}: {}; it was damaged from outside: move it away", what, header.error().text)};
     const auto there = access(mark.c_str(), F_OK) == 0 ? DiskKind::volume : DiskKind::boot;
-    if (there != disk.kind) return {Errc::exists, fmt::format("{}: {} is a disk of the other kind", what, target)};
+    if (there != disk.kind)
+      return {Errc::exists, fmt::format("{}: {} is a disk of the other kind", what, target)};
     return {};
   }
   const auto temporary = fmt::format("{}/tmp/{}.{}", directory_, disk.id.str(), disk.born.str());
@@ -236,7 +252,8 @@ Status LocalDriver::create(const DiskWant& disk) {
   if (made && chmod(temporary.c_str(), 0600) != 0) made = system_error("protecting " + temporary, errno);
   if (made) made = publish(temporary, target);
   if (!made)
-    if (auto swept = sweep(); !swept) return {made.error().code, made.error().text + "; and " + swept.error().text};
+    if (auto swept = sweep(); !swept)
+      return {made.error().code, made.error().text + "; and " + swept.error().text};
   return made;
 }
 
@@ -244,14 +261,17 @@ Status LocalDriver::grow(const DiskWant& disk) {
   const auto path = stem(disk.id, disk.born) + std::string(disk_suffix);
   const auto what = disk_words(disk);
   if (disk.size_gib > size_gib_max)
-    return {Errc::invalid, fmt::format("{}: {} GiB is more than {} GiB, the largest disk", what, disk.size_gib, size_gib_max)};
+    return {Errc::invalid, fmt::format("{}: {} GiB is more than {} GiB, the largest disk", what,
+                                       disk.size_gib, size_gib_max)};
   const auto header = read_qcow2_header(path);
   if (!header) return {header.error().code, fmt::format("{}: {}", what, header.error().text)};
   if (header->virtual_bytes >= disk.size_gib * gib) return {};
   if (held_by_guest(path))
-    return {Errc::conflict, what + ": a guest has it open: stop the server or detach the volume, then grow it"};
+    return {Errc::conflict,
+            what + ": a guest has it open: stop the server or detach the volume, then grow it"};
   if (auto room = require_space(directory_, empty_qcow2_bytes, what); !room) return room;
-  if (auto grown = qemu_img({"resize", "-q", "-f", "qcow2", path, std::to_string(disk.size_gib * gib)}, what); !grown)
+  if (auto grown = qemu_img({"resize", "-q", "-f", "qcow2", path, std::to_string(disk.size_gib * gib)}, what);
+      !grown)
     return grown;
   return sync_path(path);
 }
@@ -260,7 +280,8 @@ Status LocalDriver::remove(const DiskWant& disk) {
   const auto base = stem(disk.id, disk.born);
   const auto path = base + std::string(disk_suffix);
   if (held_by_guest(path))
-    return {Errc::conflict, disk_words(disk) + ": a guest has it open: stop the server or detach the volume first"};
+    return {Errc::conflict,
+            disk_words(disk) + ": a guest has it open: stop the server or detach the volume first"};
   // The disk before its mark: a volume must not look like a boot disk in between.
   for (const auto& file : {path, base + std::string(volume_suffix)})
     if (unlink(file.c_str()) != 0 && errno != ENOENT) return system_error("removing " + file, errno);
@@ -276,7 +297,8 @@ Status LocalDriver::evict(ImageId image) {
     if (!header) continue;
     const auto& backing = header->backing_file;
     if (image_of_cache_name(backing.substr(backing.rfind('/') + 1)) == image)
-      return {Errc::conflict, fmt::format("image {} cannot leave the cache: disk {} stands on it", image.str(), name)};
+      return {Errc::conflict,
+              fmt::format("image {} cannot leave the cache: disk {} stands on it", image.str(), name)};
   }
   return cache_.evict(image);
 }
@@ -285,7 +307,8 @@ Status LocalDriver::evict(ImageId image) {
 
 Result<std::unique_ptr<Driver>> open_local_driver(LocalConfig config) {
   if (config.directory.empty() || config.directory[0] != '/')
-    return Error{Errc::invalid, fmt::format("storage directory '{}' is not an absolute path", config.directory)};
+    return Error{Errc::invalid,
+                 fmt::format("storage directory '{}' is not an absolute path", config.directory)};
   if (sodium_init() < 0) return Error{Errc::unsupported, "libsodium cannot start on this machine"};
   // Others may pass through, not list: libvirt may run guests under a user of their own.
   for (const char* folder : {"", "/disks", "/cache", "/tmp"}) {

@@ -29,9 +29,11 @@ Result<Qcow2Header> parse(int fd, const std::string& path) {
   header.virtual_bytes = big_endian(&raw[24], 8);
   if (version >= 3 && got >= 80) header.external_data = (big_endian(&raw[72], 8) & 4) != 0;
   if (backing_offset != 0) {
-    if (backing_length > 1023) return Error{Errc::broken, fmt::format("{}: its backing file's name is too long", path)};
+    if (backing_length > 1023)
+      return Error{Errc::broken, fmt::format("{}: its backing file's name is too long", path)};
     header.backing_file.resize(backing_length);
-    const auto length = pread(fd, header.backing_file.data(), backing_length, static_cast<off_t>(backing_offset));
+    const auto length =
+        pread(fd, header.backing_file.data(), backing_length, static_cast<off_t>(backing_offset));
     if (length != static_cast<ssize_t>(backing_length))
       return Error{Errc::broken, fmt::format("{} ends inside its header", path)};
   }

@@ -57,7 +57,8 @@ namespace reprise {
 void write_boot_sector_disk(const std::string& path) {
   std::string disk(1 << 20, '\0');
   std::memcpy(disk.data(), reprise_guest_sector, sizeof reprise_guest_sector);
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(disk.data(), static_cast<std::streamsize>(disk.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(disk.data(), static_cast<std::streamsize>(disk.size()));
 }
 
 }  // namespace reprise

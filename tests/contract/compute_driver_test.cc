@@ -62,9 +62,14 @@ class LibvirtHost final : public ContractHost {
     LibvirtConfig config;
     config.uri = libvirtd_->uri();
     config.state = root_ + "/state";
-    config.disk_source = [this](AnyId id, Born born) { return storage::DiskSource{"file", disk_file(id, born), "raw"}; };
-    config.image_path = [](ImageId id) -> Result<std::string> { return Error{Errc::not_found, "no image " + id.str()}; };
-    config.open_sealed = [](ProjectId, const std::vector<std::uint8_t>& sealed) -> Result<std::vector<std::uint8_t>> {
+    config.disk_source = [this](AnyId id, Born born) {
+      return storage::DiskSource{"file", disk_file(id, born), "raw"};
+    };
+    config.image_path = [](ImageId id) -> Result<std::string> {
+      return Error{Errc::not_found, "no image " + id.str()};
+    };
+    config.open_sealed = [](ProjectId,
+                            const std::vector<std::uint8_t>& sealed) -> Result<std::vector<std::uint8_t>> {
       if (sealed[0] == 'x') return Error{Errc::denied, "the project's key was destroyed"};
       return std::vector<std::uint8_t>(sealed.rbegin(), sealed.rend());
     };
@@ -97,9 +102,7 @@ class LibvirtHost final : public ContractHost {
     write_boot_sector_disk(disk_file(link.id, link.born));
     return link;
   }
-  void await_guest(ServerId id) override {
-    await_console(id, "guest ready", ++boots_heard_[id]);
-  }
+  void await_guest(ServerId id) override { await_console(id, "guest ready", ++boots_heard_[id]); }
   void guest_powers_off(ServerId id) override {
     unsigned enter = 28;
     REQUIRE(virDomainSendKey(domain(id).get(), VIR_KEYCODE_SET_LINUX, 50, &enter, 1, 0) == 0);
@@ -124,9 +127,11 @@ class LibvirtHost final : public ContractHost {
     std::string found;
     for (const auto* folder : {"/state", "/host"})
       for (const auto& entry : fs::recursive_directory_iterator(root_ + folder))
-        if (entry.path().filename().string().find(id.str()) != std::string::npos) found += entry.path().string() + "\n";
+        if (entry.path().filename().string().find(id.str()) != std::string::npos)
+          found += entry.path().string() + "\n";
     for (const auto& process : fs::directory_iterator("/proc"))
-      if (text_of(process.path().string() + "/cmdline").find("guest=reprise-" + id.str()) != std::string::npos)
+      if (text_of(process.path().string() + "/cmdline").find("guest=reprise-" + id.str()) !=
+          std::string::npos)
         found += "process " + process.path().string() + "\n";
     return found;
   }
@@ -148,7 +153,8 @@ class LibvirtHost final : public ContractHost {
       int count = 0;
       for (std::size_t at = 0; console && (at = console->find(words, at)) != std::string::npos; ++at) ++count;
       if (count >= times) break;
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
       pollfd fd{watch, POLLIN, 0};
       char events[4096];
       if (left <= 0 || poll(&fd, 1, static_cast<int>(left)) <= 0) {
@@ -166,13 +172,17 @@ class LibvirtHost final : public ContractHost {
   };
   using DomainPtr = std::unique_ptr<virDomain, FreeDomain>;
 
-  std::string disk_file(AnyId id, Born born) const { return fmt::format("{}/disks/{}.{}.raw", root_, id.str(), born.str()); }
+  std::string disk_file(AnyId id, Born born) const {
+    return fmt::format("{}/disks/{}.{}.raw", root_, id.str(), born.str());
+  }
   virConnectPtr operators() {
     if (operator_ == nullptr) operator_ = virConnectOpen(libvirtd_->uri().c_str());
     REQUIRE(operator_ != nullptr);
     return operator_;
   }
-  DomainPtr domain(ServerId id) { return DomainPtr(virDomainLookupByUUIDString(operators(), id.str().c_str())); }
+  DomainPtr domain(ServerId id) {
+    return DomainPtr(virDomainLookupByUUIDString(operators(), id.str().c_str()));
+  }
   std::string foreign_xml() {
     const DomainPtr domain(virDomainLookupByName(operators(), "operators-own"));
     if (!domain) return "";
@@ -234,8 +244,9 @@ TEST_CASE("libvirt: what the guest learns from its config drive") {
   CHECK((fs::status(iso).permissions() & fs::perms::all) == (fs::perms::owner_read | fs::perms::owner_write));
   CHECK(iso_file(iso, "/openstack/latest/user_data") == "#!");
   const auto meta = iso_file(iso, "/openstack/latest/meta_data.json");
-  for (const auto* words : {R"("hostname":"web-1")", R"("role":"web \"front\"")", R"("public_keys":{"me":"ssh-ed25519)",
-                            "\"uuid\":\"aaaa0000-0000-4000-8000-000000000001\""})
+  for (const auto* words :
+       {R"("hostname":"web-1")", R"("role":"web \"front\"")", R"("public_keys":{"me":"ssh-ed25519)",
+        "\"uuid\":\"aaaa0000-0000-4000-8000-000000000001\""})
     CHECK(meta.find(words) != std::string::npos);
   CHECK(iso_file(iso, "/openstack/latest/network_data.json").find("fa:16:3e:00:00:01") != std::string::npos);
   CHECK(fs::is_empty(host.root() + "/state/scratch"));

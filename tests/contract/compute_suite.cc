@@ -68,7 +68,8 @@ class Bench {
       const int seen = wakes_->count();
       auto have = get(want);
       if (done(have)) return have;
-      if (!wakes_->wait(seen, deadline)) FAIL("server " << want.id.str() << ": nothing happened within the deadline");
+      if (!wakes_->wait(seen, deadline))
+        FAIL("server " << want.id.str() << ": nothing happened within the deadline");
     }
   }
   // As an agent does with what only a guest can do: asks, and asks again when woken.
@@ -139,7 +140,8 @@ void check_life(Bench& bench) {
 
   SECTION("only what is defined can be started, stopped or rebooted") {
     const auto want = bench.host().server(1);
-    for (const auto step : {Step::start, Step::mark_power, Step::stop_soft, Step::stop_hard, Step::reboot_hard})
+    for (const auto step :
+         {Step::start, Step::mark_power, Step::stop_soft, Step::stop_hard, Step::reboot_hard})
       must_fail(bench.perform(step, want), Errc::not_found);
   }
 

@@ -15,18 +15,19 @@ class ContractHost {
  public:
   virtual ~ContractHost() = default;
   virtual Driver& driver() = 0;
-  virtual void restart() = 0;                        // the agent died and is back: a new driver, same host
-  virtual ServerWant server(std::uint64_t n) = 0;    // on, power_seq 10, its boot disk is there; no NICs
-  virtual DiskLink volume(std::uint64_t n) = 0;      // a volume that is there
-  virtual void await_guest(ServerId id) = 0;         // until its guest listens to the power button
-  virtual void guest_powers_off(ServerId id) = 0;    // by itself
-  virtual void guest_is_killed(ServerId id) = 0;     // its process, by kill -9
-  virtual void reboot_host() = 0;                    // all guests die; the host's boot id is another
-  virtual void hypervisor_goes() = 0;                // libvirtd dies; the guests run on
+  virtual void restart() = 0;                      // the agent died and is back: a new driver, same host
+  virtual ServerWant server(std::uint64_t n) = 0;  // on, power_seq 10, its boot disk is there; no NICs
+  virtual DiskLink volume(std::uint64_t n) = 0;    // a volume that is there
+  virtual void await_guest(ServerId id) = 0;       // until its guest listens to the power button
+  virtual void guest_powers_off(ServerId id) = 0;  // by itself
+  virtual void guest_is_killed(ServerId id) = 0;   // its process, by kill -9
+  virtual void reboot_host() = 0;                  // all guests die; the host's boot id is another
+  virtual void hypervisor_goes() = 0;              // libvirtd dies; the guests run on
   virtual void hypervisor_returns() = 0;
-  virtual void make_foreign() = 0;                   // a stopped guest of the operator's own
+  virtual void make_foreign() = 0;  // a stopped guest of the operator's own
   virtual bool foreign_is_untouched() = 0;
-  virtual std::string leftovers(ServerId id) = 0;    // what is on the host of that server, in words; empty: nothing
+  virtual std::string leftovers(
+      ServerId id) = 0;  // what is on the host of that server, in words; empty: nothing
 };
 
 using MakeHost = std::function<std::unique_ptr<ContractHost>()>;

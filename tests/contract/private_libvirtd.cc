@@ -26,8 +26,14 @@ PrivateLibvirtd::PrivateLibvirtd(std::string folder) : folder_(std::move(folder)
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-  std::vector<std::string> argv{"setpriv", "--pdeathsig", "KILL", "--", "unshare", "--net", "--mount", "--pid", "--ipc",
-                                "--fork", "--kill-child", "--mount-proc", "bash", REPRISE_PRIVATE_LIBVIRTD_SCRIPT, folder_};
+  std::vector<std::string> argv{"setpriv",      "--pdeathsig",
+                                "KILL",         "--",
+                                "unshare",      "--net",
+                                "--mount",      "--pid",
+                                "--ipc",        "--fork",
+                                "--kill-child", "--mount-proc",
+                                "bash",         REPRISE_PRIVATE_LIBVIRTD_SCRIPT,
+                                folder_};
   std::vector<char*> pointers;
   for (auto& text : argv) pointers.push_back(text.data());
   pointers.push_back(nullptr);

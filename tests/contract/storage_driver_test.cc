@@ -119,7 +119,8 @@ class LocalHost final : public ContractHost {
     const ImageId image{9, id};
     std::ofstream file(image_file(image), std::ios::binary);
     const std::string block(1 << 20, 'r');
-    for (std::size_t i = 0; i < mib; ++i) file.write(block.data(), static_cast<std::streamsize>(block.size()));
+    for (std::size_t i = 0; i < mib; ++i)
+      file.write(block.data(), static_cast<std::streamsize>(block.size()));
     file.close();
     return {image, sha512_of(image_file(image)), "raw"};
   }
@@ -185,17 +186,18 @@ TEST_CASE("local: an image that names another file of the node is refused") {
   LocalHost host;
   const ImageId id{9, 30};
   const auto secret = host.raw_image(31, 1);
-  run({"qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", host.image_file(secret.id), host.image_file(id)});
+  run({"qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", host.image_file(secret.id),
+       host.image_file(id)});
   const auto refused = host.driver().perform(
       create(1, DiskKind::boot, 1, ImageRef{id, sha512_of(host.image_file(id)), "qcow2"}));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Errc::unsupported);
-  const auto vmdk = host.driver().perform(
-      create(1, DiskKind::boot, 1, ImageRef{secret.id, secret.sha512, "vmdk"}));
+  const auto vmdk =
+      host.driver().perform(create(1, DiskKind::boot, 1, ImageRef{secret.id, secret.sha512, "vmdk"}));
   REQUIRE_FALSE(vmdk);
   CHECK(vmdk.error().code == Errc::unsupported);
-  const auto false_claim = host.driver().perform(
-      create(1, DiskKind::boot, 1, ImageRef{secret.id, secret.sha512, "qcow2"}));
+  const auto false_claim =
+      host.driver().perform(create(1, DiskKind::boot, 1, ImageRef{secret.id, secret.sha512, "qcow2"}));
   REQUIRE_FALSE(false_claim);
   CHECK(false_claim.error().code == Errc::broken);
   CHECK(entries(host.directory() + "/disks") == 0);

@@ -15,12 +15,12 @@ class ContractHost {
  public:
   virtual ~ContractHost() = default;
   virtual Driver& driver() = 0;
-  virtual void restart() = 0;             // the agent died and is back: a new driver on the same host
-  virtual ImageRef image() = 0;           // an image that is there; its disk has between 1 MiB and 1 GiB
-  virtual ImageRef damaged_image() = 0;   // its bytes are not those that its hash names
-  virtual ImageRef missing_image() = 0;   // its bytes cannot be had
-  virtual ImageRef large_image() = 0;     // its disk has between 1 GiB and 2 GiB
-  virtual void fill_up() = 0;             // no space is left on the node
+  virtual void restart() = 0;            // the agent died and is back: a new driver on the same host
+  virtual ImageRef image() = 0;          // an image that is there; its disk has between 1 MiB and 1 GiB
+  virtual ImageRef damaged_image() = 0;  // its bytes are not those that its hash names
+  virtual ImageRef missing_image() = 0;  // its bytes cannot be had
+  virtual ImageRef large_image() = 0;    // its disk has between 1 GiB and 2 GiB
+  virtual void fill_up() = 0;            // no space is left on the node
   virtual void free_up() = 0;
 };
 
