@@ -27,7 +27,7 @@ Status apply_step(State& state, Head& head, const Step& step) {
   CHECK(step.verdict == Verdict::extends);
   fold(state, step.record);
   if (state.digest() != step.record.digest)
-    return {Errc::broken, fmt::format("the digest of the state after seq {} is {}, but the record at offset {} says {}",
+    return {Errc::conflict, fmt::format("the digest of the state after seq {} is {}, but the record at offset {} says {}",
                                       step.record.seq, state.digest().hex(), step.offset, step.record.digest.hex())};
   head = advance(head, step.record, step.hash, step.offset);
   return {};

@@ -24,8 +24,8 @@ struct Step {
 // Decodes and judges one entry. Needs no state.
 Step read_step(const Head& head, const SeenHashes& seen, const Entry& entry);
 
-// Folds a step that extends the head, and advances the head. Broken: the state's digest is not the
-// record's; the words name the seq and both digests, and the state must not be used any more.
+// Folds a step that extends the head, and advances the head. conflict: the state's digest is not
+// the record's; the words name the seq and both digests, and the state must not be used any more.
 Status apply_step(State& state, Head& head, const Step& step);
 
 // What a record says about itself beyond its events.

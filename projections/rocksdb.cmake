@@ -1,3 +1,3 @@
 # The store, its views and the runner: what needs RocksDB and threads.
-add_library(projections_rocksdb STATIC store.cc view.cc runner.cc)
-target_link_libraries(projections_rocksdb PUBLIC projections_core PRIVATE RocksDB::rocksdb Threads::Threads)
+add_library(projections_rocksdb STATIC fetch.cc runner.cc store.cc view.cc waiters.cc)
+target_link_libraries(projections_rocksdb PUBLIC projections_core Threads::Threads PRIVATE RocksDB::rocksdb)

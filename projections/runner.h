@@ -10,8 +10,11 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <map>
+#include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "events/log.h"
@@ -120,15 +123,13 @@ class Projection {
   Status check_start();
   Status check_genesis();
   Status check_head();
-  Status take(const Entry& entry, Batch& batch);
+  Status take(Entry entry, Batch& batch);
   Status flush(Batch& batch);
   void publish(const Batch& batch);
   void call_watchers(const Batch& batch);
   Status rebuild(const std::string& why);
   void fail(const Error& error);
   void ask_end();
-  void note_trouble(const std::string& trouble);
-  bool pause(std::chrono::milliseconds time);
   Result<std::vector<StoredRecord>> read_from_log(const View& view, Seq from, std::size_t max) const;
 
   Log& log_;
@@ -136,7 +137,10 @@ class Projection {
   std::unique_ptr<Store> store_;           // the thread's alone
   std::shared_ptr<Waiters> waiters_ = std::make_shared<Waiters>();
   std::shared_ptr<Bell> bell_;
-  std::unique_ptr<std::thread> thread_;
+  std::thread thread_;
+  bool from_head_ = false;                 // the log stepped back: read on from the head, not from next_offset
+  bool progressed_ = false;
+  Seq watched_ = 0;                        // the newest that watchers were told
 
   mutable std::shared_mutex state_mutex_;
   State state_;

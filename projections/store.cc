@@ -314,8 +314,10 @@ void Store::add(const Record& record, const Head& head, std::string_view bytes, 
 }
 
 void Store::add_void(const Hash& hash, std::int64_t offset) {
-  (void)batch_->Put(families_->trail, hash_key(hash), std::string(KeyWriter().number(0)));
-  pending_hashes_.push_back(hash);
+  if (!contains(hash)) {  // a folded record's copy keeps its seq
+    (void)batch_->Put(families_->trail, hash_key(hash), std::string(KeyWriter().number(0)));
+    pending_hashes_.push_back(hash);
+  }
   ++next_.voids;
   next_.next_offset = offset + 1;
 }
@@ -323,7 +325,7 @@ void Store::add_void(const Hash& hash, std::int64_t offset) {
 std::size_t Store::pending_bytes() const { return batch_->GetDataSize(); }
 
 Status Store::flush(const std::string& place) {
-  if (batch_->Count() == 0) return {};
+  if (next_.next_offset == head_.next_offset) return {};
   for (const auto& [key, row] : now_)
     (void)(row ? batch_->Put(families_->now, key, *row) : batch_->Delete(families_->now, key));
   next_.place = place;

@@ -24,7 +24,7 @@ Error expired_error(std::int64_t expires_ms, const Head& head) {
 
 // What is to be called once the lock is let go.
 struct Waiters::Due {
-  std::vector<std::pair<DecidedCallback, Result<Decided>>> decided;
+  std::vector<std::pair<DecidedCallback, Result<DecidedAnswer>>> decided;
   std::vector<std::pair<PassedCallback, Status>> passed;
 
   void call() {
@@ -144,7 +144,7 @@ void Waiters::publish(const std::vector<Outcome>& outcomes, const Head& head, st
   for (const auto& outcome : outcomes) {
     for (auto at = by_intent_.find(outcome.intent); at != by_intent_.end(); at = by_intent_.find(outcome.intent))
       due.decided.emplace_back(remove_decided(decided_.find(at->second)),
-                               Decided{outcome.seq, outcome.index, outcome.at_ms, *outcome.decision});
+                               DecidedAnswer{outcome.seq, outcome.index, outcome.at_ms, *outcome.decision});
   }
   // Whole records up to the head are folded: what expired before it and was not decided never will be.
   while (!by_expiry_.empty() && by_expiry_.begin()->first < head.at_ms) {

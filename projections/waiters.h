@@ -17,7 +17,7 @@
 
 namespace reprise {
 
-struct Decided {
+struct DecidedAnswer {
   Seq seq = 0;                  // of the record
   std::uint32_t index = 0;      // of the decision in it
   std::int64_t at_ms = 0;       // log time of the record
@@ -26,7 +26,7 @@ struct Decided {
 
 // not_found: log time passed the intent's expiry without a decision, it was not and will not be done.
 // conflict: the log was sealed (the words say where the cloud went). broken, again (the process stops).
-using DecidedCallback = std::function<void(Result<Decided>)>;
+using DecidedCallback = std::function<void(Result<DecidedAnswer>)>;
 // unreachable or timed_out: the log's end could not be asked, what is there is stale. broken, again.
 using PassedCallback = std::function<void(Status)>;
 

@@ -1,0 +1,465 @@
+#include "projections/runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+
+#include "projections/fetch.h"
+
+namespace reprise {
+namespace {
+
+constexpr std::size_t entries_per_poll = 256;
+constexpr std::size_t batch_bytes_max = 4u << 20;
+constexpr std::chrono::milliseconds answer_patience{10'000};
+
+std::int64_t wall_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+const CloudCreated* genesis_of(const Record& record) {
+  if (record.decisions.empty() || record.decisions[0].events.empty()) return nullptr;
+  const Event& event = record.decisions[0].events[0];
+  return event.is<CloudCreated>() ? &event.as<CloudCreated>() : nullptr;
+}
+
+bool passes_by_itself(Errc code) { return code == Errc::unreachable || code == Errc::timed_out || code == Errc::again; }
+
+}  // namespace
+
+// Wakes the thread; outlives the projection in the log's hands.
+struct Projection::Bell {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool rung = false;
+  bool stop = false;
+
+  void ring() {
+    std::lock_guard lock(mutex);
+    rung = true;
+    changed.notify_all();
+  }
+  void wait() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return rung || stop; });
+    rung = false;
+  }
+  void pause(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, time, [&] { return stop; });
+  }
+  bool stopping() {
+    std::lock_guard lock(mutex);
+    return stop;
+  }
+};
+
+struct Projection::Watcher {
+  std::recursive_mutex mutex;  // held while it is called: unwatch() waits for it
+  std::function<void(const Folded&)> callback;
+  bool alive = true;
+};
+
+// What was folded since the last write.
+struct Projection::Batch {
+  struct Item {
+    Record record;
+    Bytes bytes;
+    Head head;
+    State::Touched touched;
+    std::vector<std::pair<IntentId, std::uint32_t>> intents;
+  };
+  std::vector<Item> items;
+};
+
+Projection::Projection(Log& log, ProjectionOptions options, std::unique_ptr<Store> store)
+    : log_(log), options_(std::move(options)), store_(std::move(store)), bell_(std::make_shared<Bell>()), state_(true) {}
+
+Projection::~Projection() { stop(); }
+
+Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions options) {
+  auto store = Store::open(options.store);
+  if (!store) return store.error();
+  const StoreHead& head = (*store)->head();
+  if (options.cloud && head.head.seq != 0 && head.cloud != options.cloud)
+    return Error{Errc::conflict, fmt::format("the store in {} is of cloud {}, not of {}: give another folder", options.store.dir,
+                                             head.cloud.str(), options.cloud.str())};
+  std::unique_ptr<Projection> projection(new Projection(log, std::move(options), std::move(*store)));
+  if (auto loaded = projection->load(); !loaded) return loaded.error();
+  return projection;
+}
+
+Status Projection::load() {
+  status_.log_place = log_.place();
+  snapshot_ = store_->snapshot();
+  if (store_->head().head.seq != 0) {
+    auto state = load_state(View::now(snapshot_), true);
+    if (!state) return rebuild(state.error().text);
+    state_ = std::move(*state);
+    state_head_ = store_->head().head;
+  }
+  publish({});
+  return {};
+}
+
+void Projection::start() {
+  CHECK(!thread_.joinable());
+  thread_ = std::thread([this] { run(); });
+}
+
+void Projection::stop() {
+  {
+    std::lock_guard lock(bell_->mutex);
+    bell_->stop = true;
+    bell_->changed.notify_all();
+  }
+  if (!thread_.joinable()) return;
+  thread_.join();
+  if (status().broken.empty()) waiters_->fail({Errc::again, "this process stops: ask another, or again"});
+}
+
+void Projection::run() {
+  auto time = options_.retry;
+  while (!bell_->stopping()) {
+    progressed_ = false;
+    Status status = follow();
+    if (status) continue;
+    if (status.error().code == Errc::conflict) {  // what is folded is not what the log says
+      if (status = rebuild(status.error().text); status) continue;
+    }
+    if (!passes_by_itself(status.error().code)) return fail(status.error());
+    {
+      std::lock_guard lock(mutex_);
+      status_.trouble = status.error().text;
+    }
+    time = progressed_ ? options_.retry : std::min(time * 2, options_.retry * 20);
+    ask_end();
+    bell_->pause(time);
+  }
+}
+
+// Until it is stopped, or something is wrong.
+Status Projection::follow() {
+  if (auto checked = check_start(); !checked) return checked;
+  const std::int64_t offset = from_head_ ? store_->head().head.offset + 1 : store_->head().next_offset;
+  auto reader = log_.open_reader(Topic::events, offset, [bell = bell_] { bell->ring(); });
+  Batch batch;
+  while (!bell_->stopping()) {
+    auto entries = reader ? (*reader)->poll(entries_per_poll) : Result<std::vector<Entry>>(reader.error());
+    if (!entries && entries.error().code == Errc::not_found) {
+      from_head_ = true;  // the end stepped back: check_start() gives it some time
+      return {Errc::again, fmt::format("the log at {} ends before what was read of it: {}", log_.place(), entries.error().text)};
+    }
+    if (!entries) return entries.error();
+    from_head_ = false;
+    for (auto& entry : *entries) {
+      auto taken = take(std::move(entry), batch);
+      if (taken && store_->pending_bytes() > batch_bytes_max) taken = flush(batch);
+      if (taken) continue;
+      // What extends the head and was proved counts, whatever comes after it; an unproved state does not.
+      if (taken.error().code == Errc::conflict) return taken;
+      if (auto flushed = flush(batch); !flushed) return flushed;
+      return taken;
+    }
+    if (auto flushed = flush(batch); !flushed) return flushed;
+    ask_end();
+    if (!entries->empty()) continue;
+    {
+      std::lock_guard lock(mutex_);
+      status_.caught_up = true;
+      status_.rebuilding = false;
+      status_.trouble.clear();
+    }
+    progressed_ = true;
+    bell_->wait();
+  }
+  return {};
+}
+
+Status Projection::check_start() {
+  if (store_->head().head.seq == 0) return {};
+  const std::int64_t offset = store_->head().head.offset;
+  const auto deadline = std::chrono::steady_clock::now() + options_.end_patience;
+  while (true) {
+    const auto end = fetch_end(log_, Topic::events, answer_patience);
+    if (!end) return end.error();
+    if (*end > 0)
+      if (auto same = check_genesis(); !same) return same;
+    if (*end > offset) return check_head();
+    if (std::chrono::steady_clock::now() >= deadline)
+      return {Errc::broken, fmt::format("the log at {} ends at offset {}, but seq {} was read at offset {}: it has lost records "
+                                        "that were acknowledged; the store in {} still keeps the newest of them",
+                                        log_.place(), *end, store_->head().head.seq, offset, store_->dir())};
+    bell_->pause(options_.retry);
+    if (bell_->stopping()) return {};
+  }
+}
+
+Status Projection::check_genesis() {
+  const auto first = fetch(log_, Topic::events, 0, 1, answer_patience);
+  if (!first) return first.error();
+  const auto record = decode_record((*first)[0].bytes);
+  const CloudCreated* genesis = record ? genesis_of(*record) : nullptr;
+  if (!genesis)
+    return {Errc::broken, fmt::format("the log at {} does not begin with a genesis{}", log_.place(),
+                                      record ? "" : ": " + record.error().text)};
+  const StoreHead& head = store_->head();
+  if (genesis->cloud == head.cloud && record->log == head.origin) return {};
+  return {Errc::exists, fmt::format("the store in {} is of cloud {}, log {}; the log at {} is of cloud {}, log {}: give "
+                                    "another folder, or the log that belongs to it",
+                                    store_->dir(), head.cloud.str(), head.origin.str(), log_.place(), genesis->cloud.str(),
+                                    record->log.str())};
+}
+
+Status Projection::check_head() {
+  const Head& head = store_->head().head;
+  const auto entries = fetch(log_, Topic::events, head.offset, 1, answer_patience);
+  if (!entries) return entries.error();
+  Hash hash;
+  const auto record = decode_record((*entries)[0].bytes, &hash);
+  if ((*entries)[0].offset == head.offset && record && hash == head.hash) return {};
+  if (store_->head().place != log_.place())
+    return {Errc::conflict, fmt::format("the log moved from {} to {}", store_->head().place, log_.place())};
+  return {Errc::broken, fmt::format("at offset {} of the log at {} stood seq {} with hash {}; now there is {}", head.offset,
+                                    log_.place(), head.seq, head.hash.hex(),
+                                    record ? fmt::format("seq {} with hash {}", record->seq, hash.hex()) : record.error().text)};
+}
+
+Status Projection::take(Entry entry, Batch& batch) {
+  Step step = read_step(state_head_, *store_, entry);
+  if (step.verdict == Verdict::broken) return {Errc::broken, fmt::format("the log at {} is broken: {}", log_.place(), step.why)};
+  if (step.verdict == Verdict::is_void) {
+    store_->add_void(step.hash, step.offset);
+    return {};
+  }
+  if (const CloudCreated* genesis = step.record.seq == 1 ? genesis_of(step.record) : nullptr;
+      genesis && options_.cloud && genesis->cloud != options_.cloud)
+    return {Errc::exists, fmt::format("the log at {} is of cloud {}, not of {}", log_.place(), genesis->cloud.str(),
+                                      options_.cloud.str())};
+  Batch::Item item;
+  Changes changes;
+  {
+    std::unique_lock lock(state_mutex_);
+    if (auto applied = apply_step(state_, state_head_, step); !applied) return applied;
+    changes = state_.take_changes();
+    item.touched = state_.take_touched();
+    item.head = state_head_;
+  }
+  RecordNotes notes = notes_of(step.record);
+  store_->add(step.record, item.head, entry.bytes, std::move(changes), std::move(notes.objects));
+  item.record = std::move(step.record);
+  item.bytes = std::move(entry.bytes);
+  item.intents = std::move(notes.intents);
+  batch.items.push_back(std::move(item));
+  return {};
+}
+
+Status Projection::flush(Batch& batch) {
+  if (store_->pending_bytes() == 0 && batch.items.empty()) return {};
+  if (auto written = store_->flush(log_.place()); !written) return written;
+  progressed_ = true;
+  publish(batch);
+  batch.items.clear();
+  return {};
+}
+
+void Projection::publish(const Batch& batch) {
+  const StoreHead& head = store_->head();
+  {
+    std::lock_guard lock(mutex_);
+    snapshot_ = store_->snapshot();
+    status_.head = head.head;
+    status_.digest = head.digest;
+    status_.cloud = head.cloud;
+    status_.voids = head.voids;
+    status_.verified_ms = wall_ms();
+  }
+  std::vector<Waiters::Outcome> outcomes;
+  for (const auto& item : batch.items)
+    for (const auto& [intent, index] : item.intents)
+      outcomes.push_back({intent, item.record.seq, index, item.record.at_ms, &item.record.decisions[index]});
+  waiters_->publish(outcomes, head.head, head.next_offset, state_.the_cloud().sealed_place);
+  call_watchers(batch);
+}
+
+void Projection::call_watchers(const Batch& batch) {
+  std::vector<std::shared_ptr<Watcher>> watchers;
+  {
+    std::lock_guard lock(watch_mutex_);
+    for (const auto& [id, watcher] : watchers_) watchers.push_back(watcher);
+  }
+  for (const auto& item : batch.items) {
+    if (item.head.seq <= watched_) continue;  // the log is folded anew: they had it
+    watched_ = item.head.seq;
+    const Folded folded{item.record, item.head, item.bytes, item.touched};
+    for (const auto& watcher : watchers) {
+      std::lock_guard lock(watcher->mutex);
+      if (watcher->alive) watcher->callback(folded);
+    }
+  }
+}
+
+// Folds the log anew from its first record; once.
+Status Projection::rebuild(const std::string& why) {
+  std::string before;
+  {
+    std::lock_guard lock(mutex_);
+    before = std::exchange(status_.rebuilt_because, why);
+    status_.rebuilding = true;
+    status_.caught_up = false;
+  }
+  if (!before.empty())
+    return {Errc::broken, fmt::format("{}; the log was folded anew before, because {}", why, before)};
+  if (auto wiped = store_->wipe(); !wiped) return wiped;
+  {
+    std::unique_lock lock(state_mutex_);
+    state_ = State(true);
+    state_head_ = {};
+  }
+  publish({});
+  return {};
+}
+
+void Projection::fail(const Error& error) {
+  {
+    std::lock_guard lock(mutex_);
+    status_.broken = error.text;
+  }
+  waiters_->fail(error);
+}
+
+void Projection::ask_end() {
+  if (!waiters_->ask()) return;
+  log_.end(Topic::events, [waiters = std::weak_ptr(waiters_), bell = bell_](Result<std::int64_t> end) {
+    if (const auto alive = waiters.lock(); alive && alive->ended(end)) bell->ring();
+  });
+}
+
+Head Projection::head() const {
+  std::lock_guard lock(mutex_);
+  return status_.head;
+}
+Hash Projection::digest() const {
+  std::lock_guard lock(mutex_);
+  return status_.digest;
+}
+CloudId Projection::cloud() const {
+  std::lock_guard lock(mutex_);
+  return status_.cloud;
+}
+View Projection::view() const {
+  std::lock_guard lock(mutex_);
+  return View::now(snapshot_);
+}
+Result<View> Projection::view_at(Seq seq) const {
+  std::shared_ptr<const StoreSnapshot> snapshot;
+  {
+    std::lock_guard lock(mutex_);
+    snapshot = snapshot_;
+  }
+  return View::at(std::move(snapshot), seq);
+}
+
+ProjectionStatus Projection::status() const {
+  std::unique_lock lock(mutex_);
+  ProjectionStatus status = status_;
+  lock.unlock();
+  status.next_offset = waiters_->next_offset();
+  status.known_end = waiters_->known_end();
+  status.lag = std::max<std::int64_t>(0, status.known_end - status.next_offset);
+  return status;
+}
+
+State Projection::copy_state(Head& head) const {
+  std::shared_lock lock(state_mutex_);
+  head = state_head_;
+  return state_.copy(false, true);
+}
+
+Waiters::Id Projection::wait_decided(IntentId intent, std::int64_t expires_ms, DecidedCallback callback) {
+  const auto id = waiters_->add_decided(intent, expires_ms, std::move(callback));
+  if (!id) return 0;
+  const auto known = with_state([&](const State& state, const Head&) {
+    const auto* row = state.decided.find(intent);
+    return row ? *row : Decided{};
+  });
+  if (known.seq == 0 || known.seq > head().seq) return id;  // not yet, or about to be told
+  auto taken = waiters_->take_decided(id);
+  if (!taken) return 0;
+  const auto records = read_records(known.seq, 1);
+  auto record = records ? decode_record((*records)[0].bytes) : Result<Record>(records.error());
+  if (record && known.decision < record->decisions.size())
+    (*taken)(DecidedAnswer{known.seq, known.decision, record->at_ms, std::move(record->decisions[known.decision])});
+  else
+    (*taken)(record ? Error{Errc::broken, fmt::format("seq {} has no decision {}", known.seq, known.decision)} : record.error());
+  return 0;
+}
+
+Waiters::Id Projection::wait_passed(std::int64_t offset, PassedCallback callback) {
+  return waiters_->add_passed(offset, std::move(callback));
+}
+
+Waiters::Id Projection::fresh(PassedCallback callback) {
+  const auto id = waiters_->add_fresh(std::move(callback));
+  if (id) ask_end();
+  return id;
+}
+
+Projection::WatchId Projection::watch(std::function<void(const Folded&)> callback) {
+  auto watcher = std::make_shared<Watcher>();
+  watcher->callback = std::move(callback);
+  std::lock_guard lock(watch_mutex_);
+  watchers_.emplace(++last_watch_, std::move(watcher));
+  return last_watch_;
+}
+
+void Projection::unwatch(WatchId id) {
+  std::shared_ptr<Watcher> watcher;
+  {
+    std::lock_guard lock(watch_mutex_);
+    const auto at = watchers_.find(id);
+    if (at == watchers_.end()) return;
+    watcher = at->second;
+    watchers_.erase(at);
+  }
+  std::lock_guard lock(watcher->mutex);
+  watcher->alive = false;
+}
+
+Result<std::vector<StoredRecord>> Projection::read_records(Seq from, std::size_t max) const {
+  const View view = this->view();
+  std::vector<StoredRecord> records;
+  for (Seq seq = std::max<Seq>(from, 1); seq <= view.seq() && records.size() < max; ++seq) {
+    auto bytes = view.tail(seq);
+    const auto line = view.line_of(seq);
+    if (!view.status()) return view.status().error();
+    if (!bytes && !records.empty()) break;
+    if (!bytes) return read_from_log(view, seq, max);
+    records.push_back({seq, line->hash, line->offset, std::move(*bytes)});
+  }
+  return records;
+}
+
+Result<std::vector<StoredRecord>> Projection::read_from_log(const View& view, Seq from, std::size_t max) const {
+  const auto first = view.line_of(from);
+  if (!first) return view.status().error();
+  auto entries = fetch(log_, Topic::events, first->offset, max, answer_patience);
+  if (!entries) return entries.error();
+  std::vector<StoredRecord> records;
+  Seq seq = from;
+  for (auto& entry : *entries) {
+    const auto line = view.line_of(seq);
+    if (!line) break;
+    if (entry.offset < line->offset) continue;  // void
+    Hash hash;
+    const auto record = decode_record(entry.bytes, &hash);
+    if (entry.offset != line->offset || !record || hash != line->hash)
+      return Error{Errc::broken, fmt::format("at offset {} of the log at {} stood seq {}; now it differs", line->offset,
+                                             log_.place(), seq)};
+    records.push_back({seq++, hash, entry.offset, std::move(entry.bytes)});
+  }
+  return records;
+}
+
+}  // namespace reprise
