@@ -23,12 +23,16 @@ Error io_error(int number, const std::string& doing) {
   const auto text = fmt::format("{}: {}", doing, std::strerror(number));
   switch (number) {
     case ENOSPC:
-    case EDQUOT: return {Errc::no_space, text + "; free some space there and try again"};
+    case EDQUOT:
+      return {Errc::no_space, text + "; free some space there and try again"};
     case EACCES:
     case EPERM:
-    case EROFS: return {Errc::denied, text + "; run as the user that owns it"};
-    case ENOTDIR: return {Errc::invalid, text + "; name a folder"};
-    default: return {Errc::broken, text + "; look at the disk"};
+    case EROFS:
+      return {Errc::denied, text + "; run as the user that owns it"};
+    case ENOTDIR:
+      return {Errc::invalid, text + "; name a folder"};
+    default:
+      return {Errc::broken, text + "; look at the disk"};
   }
 }
 
@@ -65,8 +69,10 @@ Result<FolderState> look_at_folder(const std::string& dir) {
   if (failed) return io_error(failed.value(), "list the folder " + dir);
   if (begun) return FolderState::half_made;
   if (vacant) return FolderState::vacant;
-  return Error{Errc::invalid, fmt::format("{} holds something that is no log of reprise ('{}' is in it, '{}' is not); "
-                                          "name an empty folder, or one that does not exist yet", dir, stranger, mark)};
+  return Error{Errc::invalid,
+               fmt::format("{} holds something that is no log of reprise ('{}' is in it, '{}' is not); "
+                           "name an empty folder, or one that does not exist yet",
+                           dir, stranger, mark)};
 }
 
 Status make_folder(const std::string& dir) {

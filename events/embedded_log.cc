@@ -16,7 +16,9 @@ constexpr std::size_t group_bytes_max = 8 * 1024 * 1024;
 constexpr std::size_t poll_bytes_max = 4 * 1024 * 1024;
 
 std::int64_t wall_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 struct Session {
@@ -111,7 +113,8 @@ class Core {
 
 Core::Core(std::string dir, EmbeddedLogOptions options, std::unique_ptr<EmbeddedStore> store, bool read_only)
     : dir_(std::move(dir)), options_(std::move(options)), read_only_(read_only), store_(std::move(store)) {
-  for (const Topic topic : all_topics) tails_.emplace_back(options_.tail_bytes_max).reset(store_->bounds(topic));
+  for (const Topic topic : all_topics)
+    tails_.emplace_back(options_.tail_bytes_max).reset(store_->bounds(topic));
   if (read_only_) {
     down_ = Error{Errc::unsupported, fmt::format("the log in {} is open for reading only", dir_)};
   } else {
@@ -180,7 +183,8 @@ Status Core::write(std::vector<Pending>& group) {
     const auto limit = topic_rules(pending.topic).entry_bytes_max;
     if (pending.session->open.abandoned()) continue;
     if (pending.session->epoch != epoch_) {
-      pending.refusal = {Errc::session_broken, "not written: an earlier append to this log failed; open a new producer"};
+      pending.refusal = {Errc::session_broken,
+                         "not written: an earlier append to this log failed; open a new producer"};
     } else if (pending.bytes->size() > limit) {
       pending.refusal = {Errc::invalid, fmt::format("an entry of {} has {} bytes, {} at most; split it",
                                                     topic_name(pending.topic), pending.bytes->size(), limit)};
@@ -202,15 +206,16 @@ void Core::commit(std::vector<Pending>& group) {
   }
   for (auto& pending : group) {
     if (pending.offset >= 0) pending.session->open.answer(pending.number, pending.offset);
-    if (pending.refusal.code != Errc::ok) pending.session->open.answer(pending.number, std::move(pending.refusal));
+    if (pending.refusal.code != Errc::ok)
+      pending.session->open.answer(pending.number, std::move(pending.refusal));
   }
   for (auto& tail : tails_) {
     for (const auto& wake : tail.take_waiting()) (*wake)();
   }
 }
 
-// Nobody knows how much of the group is on disk. Every session ends, so that nothing follows it out of order, and the
-// folder is read again: what is there then counts.
+// Nobody knows how much of the group is on disk. Every session ends, so that nothing follows it out of order,
+// and the folder is read again: what is there then counts.
 void Core::fail(const Error& error, std::vector<Pending>& group) {
   {
     const std::unique_lock lock(store_mutex_);
@@ -219,7 +224,8 @@ void Core::fail(const Error& error, std::vector<Pending>& group) {
   }
   for (auto& pending : group) {
     if (pending.offset >= 0) pending.session->open.answer(pending.number, error);
-    if (pending.refusal.code != Errc::ok) pending.session->open.answer(pending.number, std::move(pending.refusal));
+    if (pending.refusal.code != Errc::ok)
+      pending.session->open.answer(pending.number, std::move(pending.refusal));
   }
   for (auto& tail : tails_) {
     for (const auto& wake : tail.take_waiting()) (*wake)();
@@ -241,15 +247,18 @@ Status Core::reopen() {
   return result;
 }
 
-// Nothing that a reader saw may be missing; what is there beyond that (it was written, and not answered) is shown now.
+// Nothing that a reader saw may be missing; what is there beyond that (it was written, and not answered) is
+// shown now.
 Status Core::adopt(std::unique_ptr<EmbeddedStore> store) {
   store_ = std::move(store);
   for (const Topic topic : all_topics) {
     const auto found = store_->bounds(topic), known = bounds(topic);
     if (found.end < known.end) {
-      return {Errc::broken, fmt::format("the log in {}: {} ends at offset {} after a failed write, but {} was on disk before; "
-                                        "the disk loses what it was told to keep: restore the folder from a copy",
-                                        dir_, topic_name(topic), found.end, known.end)};
+      return {
+          Errc::broken,
+          fmt::format("the log in {}: {} ends at offset {} after a failed write, but {} was on disk before; "
+                      "the disk loses what it was told to keep: restore the folder from a copy",
+                      dir_, topic_name(topic), found.end, known.end)};
     }
   }
   for (const Topic topic : all_topics) {
@@ -258,8 +267,8 @@ Status Core::adopt(std::unique_ptr<EmbeddedStore> store) {
   return {};
 }
 
-// What is past its retention goes, now and then, in the footsteps of an append: an idle log does not grow. The last
-// entry of a topic always stays: offsets go on from there.
+// What is past its retention goes, now and then, in the footsteps of an append: an idle log does not grow.
+// The last entry of a topic always stays: offsets go on from there.
 void Core::sweep() {
   const auto now_ms = options_.now_ms();
   if (now_ms - swept_ms_ < options_.sweep_ms && now_ms >= swept_ms_) return;
@@ -283,12 +292,12 @@ void Core::sweep(Topic topic, std::int64_t now_ms) {
   }
   if (kept == known.begin) return;
   tails_[index_of(topic)].set_begin(kept);  // first: a reader that finds the entries gone must see why
-  (void)store_->forget(topic, kept);        // when it fails, so will the next append, and that one is answered
+  (void)store_->forget(topic, kept);  // when it fails, so will the next append, and that one is answered
 }
 
 Error Core::not_there(Topic topic, std::int64_t position, EmbeddedStore::Bounds bounds) const {
-  return {Errc::not_found, fmt::format("{} has no offset {}: it holds {} up to {} (not included)", topic_name(topic),
-                                       position, bounds.begin, bounds.end)};
+  return {Errc::not_found, fmt::format("{} has no offset {}: it holds {} up to {} (not included)",
+                                       topic_name(topic), position, bounds.begin, bounds.end)};
 }
 
 Result<std::vector<Entry>> Core::poll(Topic topic, std::int64_t& position, std::size_t entries_max,
@@ -299,8 +308,8 @@ Result<std::vector<Entry>> Core::poll(Topic topic, std::int64_t& position, std::
     if (position < now.begin || position > now.end) return not_there(topic, position, now);
     if (position < now.end) break;
     if (read_only_ && store_->damage()) {
-      return Error{Errc::broken, fmt::format("{} cannot be read at offset {}: {}", topic_name(topic), position,
-                                             store_->damage()->text)};
+      return Error{Errc::broken, fmt::format("{} cannot be read at offset {}: {}", topic_name(topic),
+                                             position, store_->damage()->text)};
     }
     if (tail.wait(position, wake)) return std::vector<Entry>{};
   }
@@ -312,7 +321,8 @@ Result<std::vector<Entry>> Core::poll(Topic topic, std::int64_t& position, std::
   return read;
 }
 
-Result<std::vector<Entry>> Core::cold(Topic topic, std::int64_t from, std::int64_t to, std::size_t entries_max) {
+Result<std::vector<Entry>> Core::cold(Topic topic, std::int64_t from, std::int64_t to,
+                                      std::size_t entries_max) {
   const std::shared_lock lock(store_mutex_);
   if (!store_) return *down_;
   auto read = store_->read(topic, from, to, entries_max, poll_bytes_max);
@@ -326,7 +336,9 @@ class EmbeddedProducer final : public Producer {
   EmbeddedProducer(std::shared_ptr<Core> core, std::shared_ptr<Session> session)
       : core_(std::move(core)), session_(std::move(session)) {}
   ~EmbeddedProducer() override { session_->open.abandon(); }
-  void append(Topic topic, Bytes bytes, Done done) override { core_->append(session_, topic, std::move(bytes), std::move(done)); }
+  void append(Topic topic, Bytes bytes, Done done) override {
+    core_->append(session_, topic, std::move(bytes), std::move(done));
+  }
 
  private:
   const std::shared_ptr<Core> core_;
@@ -336,7 +348,10 @@ class EmbeddedProducer final : public Producer {
 class EmbeddedReader final : public Reader {
  public:
   EmbeddedReader(std::shared_ptr<Core> core, Topic topic, std::int64_t position, std::function<void()> wake)
-      : core_(std::move(core)), topic_(topic), position_(position), wake_(std::make_shared<Callback>(std::move(wake))) {}
+      : core_(std::move(core)),
+        topic_(topic),
+        position_(position),
+        wake_(std::make_shared<Callback>(std::move(wake))) {}
   ~EmbeddedReader() override { wake_->drop(); }
 
   Result<std::vector<Entry>> poll(std::size_t entries_max) override {
@@ -378,8 +393,11 @@ class EmbeddedLog final : public Log {
     if (!session) return session.error();
     return std::unique_ptr<Producer>(std::make_unique<EmbeddedProducer>(core_, *std::move(session)));
   }
-  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset, std::function<void()> wake) override {
-    if (offset < 0) return Error{Errc::invalid, fmt::format("offset {} of {}: offsets begin at 0", offset, topic_name(topic))};
+  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset,
+                                              std::function<void()> wake) override {
+    if (offset < 0)
+      return Error{Errc::invalid,
+                   fmt::format("offset {} of {}: offsets begin at 0", offset, topic_name(topic))};
     return std::unique_ptr<Reader>(std::make_unique<EmbeddedReader>(core_, topic, offset, std::move(wake)));
   }
   void end(Topic topic, Answer answer) override { answer(core_->bounds(topic).end); }
@@ -393,7 +411,8 @@ class EmbeddedLog final : public Log {
   const std::shared_ptr<Core> core_;
 };
 
-Result<std::unique_ptr<Log>> open_log(const std::string& dir, EmbeddedLogOptions options, EmbeddedStore::Mode mode) {
+Result<std::unique_ptr<Log>> open_log(const std::string& dir, EmbeddedLogOptions options,
+                                      EmbeddedStore::Mode mode) {
   if (!options.now_ms) options.now_ms = wall_ms;
   auto store = EmbeddedStore::open(dir, mode, options);
   if (!store) return store.error();

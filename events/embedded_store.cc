@@ -43,8 +43,9 @@ bool has_lz4() {
   return std::find(known.begin(), known.end(), rocksdb::kLZ4Compression) != known.end();
 }
 
-// Small: the whole process of an empty cloud has 60 MB. A torn end of the write-ahead log is what a crash leaves
-// behind and is dropped; damage before the end is an error (kPointInTime would cut history off there, silently).
+// Small: the whole process of an empty cloud has 60 MB. A torn end of the write-ahead log is what a crash
+// leaves behind and is dropped; damage before the end is an error (kPointInTime would cut history off there,
+// silently).
 rocksdb::Options db_options(const EmbeddedLogOptions& given, EmbeddedStore::Mode mode) {
   rocksdb::Options options;
   if (given.env) options.env = given.env;
@@ -53,7 +54,8 @@ rocksdb::Options db_options(const EmbeddedLogOptions& given, EmbeddedStore::Mode
   options.db_write_buffer_size = 12 << 20;
   options.max_total_wal_size = 16 << 20;
   options.max_background_jobs = 2;
-  options.max_open_files = mode == EmbeddedStore::Mode::write ? 128 : -1;  // a reader beside: open before they are deleted
+  options.max_open_files =
+      mode == EmbeddedStore::Mode::write ? 128 : -1;  // a reader beside: open before they are deleted
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.keep_log_file_num = 2;
@@ -68,7 +70,9 @@ rocksdb::Options db_options(const EmbeddedLogOptions& given, EmbeddedStore::Mode
 }
 
 // A position of an iterator, as far as the reader needs it.
-bool well_formed(const rocksdb::Iterator& at) { return at.key().size() == 8 && at.value().size() >= stamp_bytes; }
+bool well_formed(const rocksdb::Iterator& at) {
+  return at.key().size() == 8 && at.value().size() >= stamp_bytes;
+}
 
 }  // namespace
 
@@ -91,7 +95,8 @@ Error EmbeddedStore::explain(const rocksdb::Status& status, std::string_view doi
   if (says("Permission denied") || says("Read-only file system")) {
     return {Errc::denied, said + "; run as the user that owns the folder"};
   }
-  if (status.IsCorruption()) return {Errc::broken, said + "; restore the folder from a copy, the damage does not heal"};
+  if (status.IsCorruption())
+    return {Errc::broken, said + "; restore the folder from a copy, the damage does not heal"};
   return {Errc::broken, said + "; look at the disk (dmesg): when it works again the log goes on by itself"};
 }
 
@@ -101,7 +106,9 @@ Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(const std::string& di
   if (!state) return state.error();
   const bool may_make = mode == Mode::write && options.create;
   if (*state != FolderState::log && !may_make) {
-    return Error{Errc::not_found, fmt::format("there is no log in {}; make a cloud with `reprise init`, or name its folder", dir)};
+    return Error{
+        Errc::not_found,
+        fmt::format("there is no log in {}; make a cloud with `reprise init`, or name its folder", dir)};
   }
   std::unique_ptr<EmbeddedStore> store(new EmbeddedStore(dir, mode));
   if (mode == Mode::write) {
@@ -117,7 +124,8 @@ Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(const std::string& di
   const bool fresh = *state != FolderState::log;
   if (fresh) {
     if (auto begun = begin_marking(dir); !begun) return begun.error();
-    if (*state == FolderState::half_made) rocksdb::DestroyDB(dir, db_options(options, mode)).PermitUncheckedError();
+    if (*state == FolderState::half_made)
+      rocksdb::DestroyDB(dir, db_options(options, mode)).PermitUncheckedError();
   }
   if (auto opened = store->open_db(options, fresh); !opened) return opened.error();
   if (auto checked = store->check_meta(options, fresh); !checked) return checked.error();
@@ -174,14 +182,17 @@ Status EmbeddedStore::check_meta(const EmbeddedLogOptions& options, bool fresh) 
   std::string format, cluster;
   auto status = db_->Get({}, meta_, "format", &format);
   if (status.ok()) status = db_->Get({}, meta_, "cluster", &cluster);
-  if (!status.ok()) return explain(status.IsNotFound() ? rocksdb::Status::Corruption("no format in it") : status, "read its format");
+  if (!status.ok())
+    return explain(status.IsNotFound() ? rocksdb::Status::Corruption("no format in it") : status,
+                   "read its format");
   if (format != format_now) {
-    return {Errc::invalid, fmt::format("the log in {} has format {}, this reprise reads {}; use the version that made it",
-                                       dir_, format, format_now)};
+    return {Errc::invalid,
+            fmt::format("the log in {} has format {}, this reprise reads {}; use the version that made it",
+                        dir_, format, format_now)};
   }
   if (!options.cluster.empty() && options.cluster != cluster) {
-    return {Errc::invalid, fmt::format("the log in {} is of cluster '{}', not '{}'; name the folder of '{}'", dir_,
-                                       cluster, options.cluster, options.cluster)};
+    return {Errc::invalid, fmt::format("the log in {} is of cluster '{}', not '{}'; name the folder of '{}'",
+                                       dir_, cluster, options.cluster, options.cluster)};
   }
   return {};
 }
@@ -196,10 +207,13 @@ Status EmbeddedStore::find_bounds() {
     at->SeekToLast();
     if (at->Valid() && at->key().size() == 8) bounds.end = from_big_endian(at->key().data()) + 1;
     if (!at->status().ok()) status = at->status();
-    if (!status.ok() && !status.IsNotFound()) return explain(status, fmt::format("find the end of {}", topic_name(topic)));
+    if (!status.ok() && !status.IsNotFound())
+      return explain(status, fmt::format("find the end of {}", topic_name(topic)));
     if (bounds.end < bounds.begin || (bounds.begin > 0 && bounds.end == bounds.begin)) {
-      return {Errc::broken, fmt::format("the log in {}: {} ends at offset {}, before what it must still hold ({}); restore "
-                                        "the folder from a copy", dir_, topic_name(topic), bounds.end, bounds.begin)};
+      return {Errc::broken,
+              fmt::format("the log in {}: {} ends at offset {}, before what it must still hold ({}); restore "
+                          "the folder from a copy",
+                          dir_, topic_name(topic), bounds.end, bounds.begin)};
     }
   }
   return {};
@@ -211,7 +225,9 @@ Status EmbeddedStore::write(std::span<const Item> items, std::int64_t now_ms, bo
   for (const Item& item : items) {
     const auto key = big_endian(item.offset);
     const rocksdb::Slice key_part = slice(key), parts[] = {slice(stamp), slice(item.bytes)};
-    batch.Put(families_[index_of(item.topic)], rocksdb::SliceParts(&key_part, 1), rocksdb::SliceParts(parts, 2))
+    batch
+        .Put(families_[index_of(item.topic)], rocksdb::SliceParts(&key_part, 1),
+             rocksdb::SliceParts(parts, 2))
         .PermitUncheckedError();
   }
   rocksdb::WriteOptions options;
@@ -220,8 +236,8 @@ Status EmbeddedStore::write(std::span<const Item> items, std::int64_t now_ms, bo
   return status.ok() ? Status() : Status(explain(status, "append"));
 }
 
-Result<std::vector<Entry>> EmbeddedStore::read(Topic topic, std::int64_t from, std::int64_t to, std::size_t entries_max,
-                                               std::size_t bytes_max) const {
+Result<std::vector<Entry>> EmbeddedStore::read(Topic topic, std::int64_t from, std::int64_t to,
+                                               std::size_t entries_max, std::size_t bytes_max) const {
   const auto upper = big_endian(to);
   const auto upper_slice = slice(upper);
   rocksdb::ReadOptions options;

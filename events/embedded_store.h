@@ -1,6 +1,7 @@
-// The folder of an embedded log: RocksDB, its lock and its marks. Knows bytes, offsets and topics; no sessions,
-// no threads of its own. Layout: a column family per topic, key = offset (8 bytes, big-endian), value = time of
-// the append (8 bytes, big-endian, ms since 1970) and the entry; the default family holds the format and the cluster.
+// The folder of an embedded log: RocksDB, its lock and its marks. Knows bytes, offsets and topics; no
+// sessions, no threads of its own. Layout: a column family per topic, key = offset (8 bytes, big-endian),
+// value = time of the append (8 bytes, big-endian, ms since 1970) and the entry; the default family holds the
+// format and the cluster.
 //
 // A file `reprise-log` marks the folder as ours; it gets its name only when the rest of a new log is on disk.
 // A file `holder` is locked by the process that writes, and says who that is.
@@ -40,7 +41,8 @@ class EmbeddedStore {
   };
   enum class Mode { write, read_only };
 
-  static Result<std::unique_ptr<EmbeddedStore>> open(const std::string& dir, Mode mode, const EmbeddedLogOptions& options);
+  static Result<std::unique_ptr<EmbeddedStore>> open(const std::string& dir, Mode mode,
+                                                     const EmbeddedLogOptions& options);
   ~EmbeddedStore();
 
   // As found when it was opened.
@@ -70,8 +72,8 @@ class EmbeddedStore {
   const Mode mode_;
   int lock_fd_ = -1;
   std::unique_ptr<rocksdb::DB> db_;
-  rocksdb::ColumnFamilyHandle* meta_ = nullptr;                           // owned by handles_
-  std::array<rocksdb::ColumnFamilyHandle*, topic_count> families_{};      // owned by handles_
+  rocksdb::ColumnFamilyHandle* meta_ = nullptr;                       // owned by handles_
+  std::array<rocksdb::ColumnFamilyHandle*, topic_count> families_{};  // owned by handles_
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
   std::array<Bounds, topic_count> bounds_;
   std::optional<Error> damage_;

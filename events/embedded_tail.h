@@ -1,5 +1,5 @@
-// One topic of the embedded log as its readers see it: where it begins and ends, its last entries in memory, and
-// who waits for more. Every function may be called from any thread.
+// One topic of the embedded log as its readers see it: where it begins and ends, its last entries in memory,
+// and who waits for more. Every function may be called from any thread.
 #pragma once
 
 #include <algorithm>
@@ -50,7 +50,8 @@ class EmbeddedTail {
     const auto first = bounds_.end - static_cast<std::int64_t>(entries_.size());
     if (from < first || from >= bounds_.end) return {};
     const auto at = entries_.begin() + static_cast<std::ptrdiff_t>(from - first);
-    const auto count = std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(entries_max), entries_.end() - at);
+    const auto count =
+        std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(entries_max), entries_.end() - at);
     return {at, at + count};
   }
   // To be woken at the next publish. False: `position` is not the end, look again.

@@ -8,12 +8,14 @@
 namespace reprise {
 namespace {
 
-constexpr std::size_t cluster_chars_max = 200;  // Kafka's limit for a topic is 249, and ours add ".heartbeats"
+constexpr std::size_t cluster_chars_max =
+    200;  // Kafka's limit for a topic is 249, and ours add ".heartbeats"
 
 Error wrong(std::string_view text, std::string_view what) {
-  return {Errc::invalid, fmt::format("log place '{}': {}; write embedded:DIR or kafka:HOST:PORT[,HOST:PORT]/CLUSTER, "
-                                     "such as embedded:/var/lib/reprise/log or kafka:10.0.0.1:9092/prod",
-                                     text, what)};
+  return {Errc::invalid,
+          fmt::format("log place '{}': {}; write embedded:DIR or kafka:HOST:PORT[,HOST:PORT]/CLUSTER, "
+                      "such as embedded:/var/lib/reprise/log or kafka:10.0.0.1:9092/prod",
+                      text, what)};
 }
 
 bool is_port(std::string_view text) {
@@ -23,7 +25,8 @@ bool is_port(std::string_view text) {
 }
 
 bool is_host_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+         c == '_';
 }
 
 // What is wrong with one HOST:PORT, or nothing.
@@ -34,8 +37,9 @@ std::string broker_mistake(std::string_view broker) {
   const auto host = broker.substr(0, colon), port = broker.substr(colon + 1);
   if (!is_port(port)) return fmt::format("'{}' in broker '{}' is no port (1 to 65535)", port, broker);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    const bool v6 = std::all_of(host.begin() + 1, host.end() - 1,
-                                [](char c) { return c == ':' || c == '.' || std::isxdigit(static_cast<unsigned char>(c)); });
+    const bool v6 = std::all_of(host.begin() + 1, host.end() - 1, [](char c) {
+      return c == ':' || c == '.' || std::isxdigit(static_cast<unsigned char>(c));
+    });
     return v6 ? "" : fmt::format("'{}' in broker '{}' is no IPv6 address", host, broker);
   }
   if (host.empty()) return fmt::format("broker '{}' has no host", broker);

@@ -1,5 +1,5 @@
-// What the implementations of the log share about calling back: whoever is called may go away at any moment, and
-// none of its functions may run after that.
+// What the implementations of the log share about calling back: whoever is called may go away at any moment,
+// and none of its functions may run after that.
 #pragma once
 
 #include <atomic>

@@ -9,7 +9,8 @@
 
 namespace reprise {
 
-inline constexpr Topic all_topics[topic_count] = {Topic::intents, Topic::reports, Topic::heartbeats, Topic::events};
+inline constexpr Topic all_topics[topic_count] = {Topic::intents, Topic::reports, Topic::heartbeats,
+                                                  Topic::events};
 
 struct TopicRules {
   std::size_t entry_bytes_max = 0;
@@ -19,10 +20,14 @@ struct TopicRules {
 constexpr TopicRules topic_rules(Topic topic) {
   constexpr std::int64_t hour_ms = 3600 * 1000;
   switch (topic) {
-    case Topic::intents: return {intent_bytes_max, 7 * 24 * hour_ms};
-    case Topic::reports: return {report_bytes_max, 24 * hour_ms};
-    case Topic::heartbeats: return {64 * 1024, hour_ms};
-    case Topic::events: return {record_bytes_max, -1};
+    case Topic::intents:
+      return {intent_bytes_max, 7 * 24 * hour_ms};
+    case Topic::reports:
+      return {report_bytes_max, 24 * hour_ms};
+    case Topic::heartbeats:
+      return {64 * 1024, hour_ms};
+    case Topic::events:
+      return {record_bytes_max, -1};
   }
   return {};
 }

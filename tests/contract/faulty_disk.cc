@@ -26,22 +26,29 @@ class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
       case Fault::full:
         (void)target()->Append(Slice(data.data(), data.size() / 2), options, debug);
         return IOStatus::NoSpace("the test's disk is full");
-      case Fault::gone: return IOStatus::IOError("the test's disk is gone");
-      default: return target()->Append(data, options, debug);
+      case Fault::gone:
+        return IOStatus::IOError("the test's disk is gone");
+      default:
+        return target()->Append(data, options, debug);
     }
   }
   IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo&,
                   IODebugContext* debug) override {
     return Append(data, options, debug);
   }
-  IOStatus Sync(const IOOptions& options, IODebugContext* debug) override { return synced(target()->Sync(options, debug)); }
-  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override { return synced(target()->Fsync(options, debug)); }
+  IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
+    return synced(target()->Sync(options, debug));
+  }
+  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
+    return synced(target()->Fsync(options, debug));
+  }
 
  private:
   IOStatus synced(IOStatus status) {
     ++*switch_.syncs;
     if (*switch_.fault == Fault::none) return status;
-    return *switch_.fault == Fault::full ? IOStatus::NoSpace("the test's disk is full") : IOStatus::IOError("the test's disk fails");
+    return *switch_.fault == Fault::full ? IOStatus::NoSpace("the test's disk is full")
+                                         : IOStatus::IOError("the test's disk fails");
   }
 
   const Switch switch_;
@@ -49,7 +56,8 @@ class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
 
 class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
  public:
-  explicit FaultyFileSystem(Switch s) : FileSystemWrapper(rocksdb::FileSystem::Default()), switch_(std::move(s)) {}
+  explicit FaultyFileSystem(Switch s)
+      : FileSystemWrapper(rocksdb::FileSystem::Default()), switch_(std::move(s)) {}
   const char* Name() const override { return "faulty"; }
 
   IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
@@ -66,6 +74,7 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
 
 }  // namespace
 
-FaultyDisk::FaultyDisk() : env_(rocksdb::NewCompositeEnv(std::make_shared<FaultyFileSystem>(Switch{fault_, syncs_}))) {}
+FaultyDisk::FaultyDisk()
+    : env_(rocksdb::NewCompositeEnv(std::make_shared<FaultyFileSystem>(Switch{fault_, syncs_}))) {}
 
 }  // namespace reprise::contract

@@ -24,14 +24,16 @@ std::unique_ptr<Producer> open_producer(Log& log) {
 }
 
 bool offsets_grow(const std::vector<Entry>& entries) {
-  return std::is_sorted(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.offset <= b.offset; });
+  return std::is_sorted(entries.begin(), entries.end(),
+                        [](const Entry& a, const Entry& b) { return a.offset <= b.offset; });
 }
 
 // The entries of one producer are a prefix of what it sent: none missing, none twice, none out of order.
 void require_prefix(const std::vector<Entry>& entries, int producer, int sent) {
   int next = 0;
   for (const auto& entry : entries) {
-    if (entry.bytes.starts_with(fmt::format("{} ", producer))) REQUIRE(entry.bytes == text_of(producer, next++));
+    if (entry.bytes.starts_with(fmt::format("{} ", producer)))
+      REQUIRE(entry.bytes == text_of(producer, next++));
   }
   REQUIRE(next <= sent);
 }
@@ -89,7 +91,9 @@ void check_appends_and_reads(const FreshRig& fresh) {
     const auto other = rig->connect();
     Follower all(*rig, *log, Topic::intents), one_by_one(*rig, *other, Topic::intents, 0, 1);
     Follower late(*rig, *other, Topic::intents, *answers[200]);
-    REQUIRE(rig->await([&] { return all.read().size() == 300 && one_by_one.read().size() == 300 && late.read().size() == 100; }));
+    REQUIRE(rig->await([&] {
+      return all.read().size() == 300 && one_by_one.read().size() == 300 && late.read().size() == 100;
+    }));
     for (std::size_t i = 0; i < 300; ++i) {
       REQUIRE(all.read()[i].offset == *answers[i]);
       REQUIRE(all.read()[i].bytes == text_of(1, static_cast<int>(i)));
@@ -106,12 +110,14 @@ void check_appends_and_reads(const FreshRig& fresh) {
     if (rig->threads()) {
       std::vector<std::thread> threads;
       for (int p = 0; p < producers; ++p) {
-        threads.emplace_back([&, p] { append_many(*open[static_cast<std::size_t>(p)], answers, Topic::intents, p, 0, each); });
+        threads.emplace_back(
+            [&, p] { append_many(*open[static_cast<std::size_t>(p)], answers, Topic::intents, p, 0, each); });
       }
       for (auto& thread : threads) thread.join();
     } else {
       for (int i = 0; i < each; ++i) {
-        for (int p = 0; p < producers; ++p) append_many(*open[static_cast<std::size_t>(p)], answers, Topic::intents, p, i, i + 1);
+        for (int p = 0; p < producers; ++p)
+          append_many(*open[static_cast<std::size_t>(p)], answers, Topic::intents, p, i, i + 1);
       }
     }
     REQUIRE(rig->await([&] { return answers.all(); }));
@@ -255,7 +261,9 @@ void check_sessions(const FreshRig& fresh) {
     require_prefix(follower.read(), 1, 51);
     for (std::size_t i = 0; i < 50; ++i) {
       const auto& all = follower.read();
-      const auto there = std::count_if(all.begin(), all.end(), [&](const Entry& e) { return e.bytes == text_of(1, 1 + static_cast<int>(i)); });
+      const auto there = std::count_if(all.begin(), all.end(), [&](const Entry& e) {
+        return e.bytes == text_of(1, 1 + static_cast<int>(i));
+      });
       if (answers[i].ok()) REQUIRE(there == 1);
       if (!answers[i].ok() && answers[i].error().code == Errc::session_broken) REQUIRE(there == 0);
     }
@@ -354,7 +362,9 @@ void check_keeping(const FreshRig& fresh) {
     append_many(*producer, answers, Topic::intents, 1, 60, 100);
     REQUIRE(rig->await([&] { return answers.all(); }));
     const auto kept = *answers[60];
-    REQUIRE(rig->await([&] { return *log->begin(Topic::intents) == kept; }));
+    // It may lie in a hole before the first that is kept.
+    REQUIRE(rig->await([&] { return *log->begin(Topic::intents) > *answers[59]; }));
+    REQUIRE(*log->begin(Topic::intents) <= kept);
     Follower behind(*rig, *log, Topic::intents, *answers[10]);
     REQUIRE(rig->await([&] { return behind.read(), behind.error().code != Errc::ok; }));
     REQUIRE(behind.error().code == Errc::not_found);

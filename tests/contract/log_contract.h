@@ -1,5 +1,6 @@
-// One suite for every implementation of events/log.h: what it promises is tried here, by the same code, on the
-// simulated, the embedded and the Kafka log. A rig gives the suite a log with nothing in it, and makes time pass.
+// One suite for every implementation of events/log.h: what it promises is tried here, by the same code, on
+// the simulated, the embedded and the Kafka log. A rig gives the suite a log with nothing in it, and makes
+// time pass.
 #pragma once
 
 #include <atomic>

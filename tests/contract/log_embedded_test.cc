@@ -27,12 +27,15 @@ class SharedLog final : public Log {
  public:
   explicit SharedLog(std::shared_ptr<Log> log) : log_(std::move(log)) {}
   Result<std::unique_ptr<Producer>> open_producer() override { return log_->open_producer(); }
-  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset, std::function<void()> wake) override {
+  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset,
+                                              std::function<void()> wake) override {
     return log_->open_reader(topic, offset, std::move(wake));
   }
   void end(Topic topic, Answer answer) override { log_->end(topic, std::move(answer)); }
   Result<std::int64_t> begin(Topic topic) override { return log_->begin(topic); }
-  std::unique_ptr<Candidacy> stand(std::function<void()> wake) override { return log_->stand(std::move(wake)); }
+  std::unique_ptr<Candidacy> stand(std::function<void()> wake) override {
+    return log_->stand(std::move(wake));
+  }
   std::string place() const override { return log_->place(); }
 
  private:

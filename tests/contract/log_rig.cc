@@ -46,7 +46,8 @@ std::size_t Answers::asked() const {
 
 std::size_t Answers::count() const {
   const std::lock_guard lock(mutex_);
-  return static_cast<std::size_t>(std::count_if(given_.begin(), given_.end(), [](const auto& g) { return !g.empty(); }));
+  return static_cast<std::size_t>(
+      std::count_if(given_.begin(), given_.end(), [](const auto& g) { return !g.empty(); }));
 }
 
 bool Answers::doubled() const {
