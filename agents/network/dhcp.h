@@ -1,0 +1,62 @@
+// A network's DHCP on this node: a namespace rp-…, a veth pair from br-int into it, and dnsmasq in there.
+//
+// Promises:
+// - serve() makes it so, by difference, safe to repeat; remove() leaves nothing of it.
+// - What is on the host says whose it is: folder RUN_DIR/NETWORK-ID, whose hosts file names the network
+//   and each port with born. Only the folder's networks and namespaces rp-<12 hex digits> are touched.
+// - dnsmasq outlives us and is started again within two seconds when it ends (core/daemon.h). A change of
+//   hosts or options reaches it by SIGHUP; a change of subnets restarts it.
+// - Guests get fixed addresses only; a MAC that is not ours gets no answer.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "agents/core/daemon.h"
+#include "agents/network/dhcp_files.h"
+#include "agents/network/driver.h"
+#include "events/result.h"
+
+namespace reprise::network {
+
+std::string leg_name(NetworkId network);        // the device on br-int
+std::string namespace_name(NetworkId network);
+
+class Dhcp {
+ public:
+  Dhcp(std::string run_dir, std::string dnsmasq, std::function<void()> changed);
+
+  // Namespace, veth and addresses: before the leg is put on br-int. True: the veth has just been made, so that
+  // a switch which had one of that name still holds the one that is gone.
+  Result<bool> prepare(const NetworkWant& network);
+  // Files and dnsmasq: after the flows are in force, so that what the hosts file names is so.
+  Status serve(const NetworkWant& network, const std::vector<const PortWant*>& ports);
+  Status remove(NetworkId network);
+
+  // The networks that have anything here: a folder or a namespace.
+  std::vector<NetworkId> networks() const;
+  DhcpFileSays says(NetworkId network) const;
+  // Its DHCP answers, or it was made without: told by the host, not by what was asked for.
+  bool serving(NetworkId network) const;
+  // Nothing, or what is not as serve() left it.
+  std::string missing(const NetworkWant& network, const std::vector<const PortWant*>& ports) const;
+
+ private:
+  DaemonSpec daemon(const NetworkWant& network) const;
+  DaemonSpec daemon_of(NetworkId network) const;
+  std::string folder(NetworkId network) const;
+  std::string missing_devices(const NetworkWant& network) const;
+
+  std::string run_dir_;
+  std::string dnsmasq_;
+  struct Told {  // what a dnsmasq has read for sure
+    pid_t pid = 0;
+    std::string files;
+    bool operator==(const Told&) const = default;
+  };
+  std::map<NetworkId, Told> told_;
+  Supervisor supervisor_;
+};
+
+}  // namespace reprise::network
