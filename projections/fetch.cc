@@ -48,7 +48,8 @@ Result<std::int64_t> fetch_end(Log& log, Topic topic, std::chrono::milliseconds 
   });
   std::unique_lock lock(answer->mutex);
   if (!answer->changed.wait_for(lock, patience, [&] { return answer->end.has_value(); }))
-    return Error{Errc::timed_out, fmt::format("{} did not say within {} ms where it ends", log.place(), patience.count())};
+    return Error{Errc::timed_out,
+                 fmt::format("{} did not say within {} ms where it ends", log.place(), patience.count())};
   return *answer->end;
 }
 

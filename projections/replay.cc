@@ -18,7 +18,8 @@ Step read_step(const Head& head, const SeenHashes& seen, const Entry& entry) {
   auto judgement = judge(head, seen, *record);
   step.verdict = judgement.verdict;
   if (step.verdict != Verdict::extends)
-    step.why = fmt::format("the record at offset {} (it calls itself seq {}) {}", entry.offset, record->seq, judgement.why);
+    step.why = fmt::format("the record at offset {} (it calls itself seq {}) {}", entry.offset, record->seq,
+                           judgement.why);
   step.record = std::move(*record);
   return step;
 }
@@ -27,8 +28,9 @@ Status apply_step(State& state, Head& head, const Step& step) {
   CHECK(step.verdict == Verdict::extends);
   fold(state, step.record);
   if (state.digest() != step.record.digest)
-    return {Errc::conflict, fmt::format("the digest of the state after seq {} is {}, but the record at offset {} says {}",
-                                      step.record.seq, state.digest().hex(), step.offset, step.record.digest.hex())};
+    return {Errc::conflict,
+            fmt::format("the digest of the state after seq {} is {}, but the record at offset {} says {}",
+                        step.record.seq, state.digest().hex(), step.offset, step.record.digest.hex())};
   head = advance(head, step.record, step.hash, step.offset);
   return {};
 }

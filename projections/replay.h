@@ -15,8 +15,8 @@ namespace reprise {
 
 struct Step {
   Verdict verdict = Verdict::broken;
-  std::string why;            // for void and broken: in words, with the offset
-  Record record;              // not for broken
+  std::string why;  // for void and broken: in words, with the offset
+  Record record;    // not for broken
   Hash hash;
   std::int64_t offset = -1;
 };

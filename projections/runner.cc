@@ -15,7 +15,9 @@ constexpr std::size_t batch_bytes_max = 4u << 20;
 constexpr std::chrono::milliseconds answer_patience{10'000};
 
 std::int64_t wall_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 const CloudCreated* genesis_of(const Record& record) {
@@ -24,7 +26,9 @@ const CloudCreated* genesis_of(const Record& record) {
   return event.is<CloudCreated>() ? &event.as<CloudCreated>() : nullptr;
 }
 
-bool passes_by_itself(Errc code) { return code == Errc::unreachable || code == Errc::timed_out || code == Errc::again; }
+bool passes_by_itself(Errc code) {
+  return code == Errc::unreachable || code == Errc::timed_out || code == Errc::again;
+}
 
 }  // namespace
 
@@ -74,7 +78,11 @@ struct Projection::Batch {
 };
 
 Projection::Projection(Log& log, ProjectionOptions options, std::unique_ptr<Store> store)
-    : log_(log), options_(std::move(options)), store_(std::move(store)), bell_(std::make_shared<Bell>()), state_(true) {}
+    : log_(log),
+      options_(std::move(options)),
+      store_(std::move(store)),
+      bell_(std::make_shared<Bell>()),
+      state_(true) {}
 
 Projection::~Projection() { stop(); }
 
@@ -83,8 +91,8 @@ Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions
   if (!store) return store.error();
   const StoreHead& head = (*store)->head();
   if (options.cloud && head.head.seq != 0 && head.cloud != options.cloud)
-    return Error{Errc::conflict, fmt::format("the store in {} is of cloud {}, not of {}: give another folder", options.store.dir,
-                                             head.cloud.str(), options.cloud.str())};
+    return Error{Errc::conflict, fmt::format("the store in {} is of cloud {}, not of {}: give another folder",
+                                             options.store.dir, head.cloud.str(), options.cloud.str())};
   std::unique_ptr<Projection> projection(new Projection(log, std::move(options), std::move(*store)));
   if (auto loaded = projection->load(); !loaded) return loaded.error();
   return projection;
@@ -149,7 +157,8 @@ Status Projection::follow() {
     auto entries = reader ? (*reader)->poll(entries_per_poll) : Result<std::vector<Entry>>(reader.error());
     if (!entries && entries.error().code == Errc::not_found) {
       from_head_ = true;  // the end stepped back: check_start() gives it some time
-      return {Errc::again, fmt::format("the log at {} ends before what was read of it: {}", log_.place(), entries.error().text)};
+      return {Errc::again, fmt::format("the log at {} ends before what was read of it: {}", log_.place(),
+                                       entries.error().text)};
     }
     if (!entries) return entries.error();
     from_head_ = false;
@@ -188,9 +197,11 @@ Status Projection::check_start() {
       if (auto same = check_genesis(); !same) return same;
     if (*end > offset) return check_head();
     if (std::chrono::steady_clock::now() >= deadline)
-      return {Errc::broken, fmt::format("the log at {} ends at offset {}, but seq {} was read at offset {}: it has lost records "
-                                        "that were acknowledged; the store in {} still keeps the newest of them",
-                                        log_.place(), *end, store_->head().head.seq, offset, store_->dir())};
+      return {Errc::broken,
+              fmt::format(
+                  "the log at {} ends at offset {}, but seq {} was read at offset {}: it has lost records "
+                  "that were acknowledged; the store in {} still keeps the newest of them",
+                  log_.place(), *end, store_->head().head.seq, offset, store_->dir())};
     bell_->pause(options_.retry);
     if (bell_->stopping()) return {};
   }
@@ -206,10 +217,11 @@ Status Projection::check_genesis() {
                                       record ? "" : ": " + record.error().text)};
   const StoreHead& head = store_->head();
   if (genesis->cloud == head.cloud && record->log == head.origin) return {};
-  return {Errc::exists, fmt::format("the store in {} is of cloud {}, log {}; the log at {} is of cloud {}, log {}: give "
-                                    "another folder, or the log that belongs to it",
-                                    store_->dir(), head.cloud.str(), head.origin.str(), log_.place(), genesis->cloud.str(),
-                                    record->log.str())};
+  return {Errc::exists,
+          fmt::format("the store in {} is of cloud {}, log {}; the log at {} is of cloud {}, log {}: give "
+                      "another folder, or the log that belongs to it",
+                      store_->dir(), head.cloud.str(), head.origin.str(), log_.place(), genesis->cloud.str(),
+                      record->log.str())};
 }
 
 Status Projection::check_head() {
@@ -221,22 +233,25 @@ Status Projection::check_head() {
   if ((*entries)[0].offset == head.offset && record && hash == head.hash) return {};
   if (store_->head().place != log_.place())
     return {Errc::conflict, fmt::format("the log moved from {} to {}", store_->head().place, log_.place())};
-  return {Errc::broken, fmt::format("at offset {} of the log at {} stood seq {} with hash {}; now there is {}", head.offset,
-                                    log_.place(), head.seq, head.hash.hex(),
-                                    record ? fmt::format("seq {} with hash {}", record->seq, hash.hex()) : record.error().text)};
+  return {Errc::broken,
+          fmt::format(
+              "at offset {} of the log at {} stood seq {} with hash {}; now there is {}", head.offset,
+              log_.place(), head.seq, head.hash.hex(),
+              record ? fmt::format("seq {} with hash {}", record->seq, hash.hex()) : record.error().text)};
 }
 
 Status Projection::take(Entry entry, Batch& batch) {
   Step step = read_step(state_head_, *store_, entry);
-  if (step.verdict == Verdict::broken) return {Errc::broken, fmt::format("the log at {} is broken: {}", log_.place(), step.why)};
+  if (step.verdict == Verdict::broken)
+    return {Errc::broken, fmt::format("the log at {} is broken: {}", log_.place(), step.why)};
   if (step.verdict == Verdict::is_void) {
     store_->add_void(step.hash, step.offset);
     return {};
   }
   if (const CloudCreated* genesis = step.record.seq == 1 ? genesis_of(step.record) : nullptr;
       genesis && options_.cloud && genesis->cloud != options_.cloud)
-    return {Errc::exists, fmt::format("the log at {} is of cloud {}, not of {}", log_.place(), genesis->cloud.str(),
-                                      options_.cloud.str())};
+    return {Errc::exists, fmt::format("the log at {} is of cloud {}, not of {}", log_.place(),
+                                      genesis->cloud.str(), options_.cloud.str())};
   Batch::Item item;
   Changes changes;
   {
@@ -390,9 +405,11 @@ Waiters::Id Projection::wait_decided(IntentId intent, std::int64_t expires_ms, D
   const auto records = read_records(known.seq, 1);
   auto record = records ? decode_record((*records)[0].bytes) : Result<Record>(records.error());
   if (record && known.decision < record->decisions.size())
-    (*taken)(DecidedAnswer{known.seq, known.decision, record->at_ms, std::move(record->decisions[known.decision])});
+    (*taken)(DecidedAnswer{known.seq, known.decision, record->at_ms,
+                           std::move(record->decisions[known.decision])});
   else
-    (*taken)(record ? Error{Errc::broken, fmt::format("seq {} has no decision {}", known.seq, known.decision)} : record.error());
+    (*taken)(record ? Error{Errc::broken, fmt::format("seq {} has no decision {}", known.seq, known.decision)}
+                    : record.error());
   return 0;
 }
 
@@ -441,7 +458,8 @@ Result<std::vector<StoredRecord>> Projection::read_records(Seq from, std::size_t
   return records;
 }
 
-Result<std::vector<StoredRecord>> Projection::read_from_log(const View& view, Seq from, std::size_t max) const {
+Result<std::vector<StoredRecord>> Projection::read_from_log(const View& view, Seq from,
+                                                            std::size_t max) const {
   const auto first = view.line_of(from);
   if (!first) return view.status().error();
   auto entries = fetch(log_, Topic::events, first->offset, max, answer_patience);
@@ -455,8 +473,8 @@ Result<std::vector<StoredRecord>> Projection::read_from_log(const View& view, Se
     Hash hash;
     const auto record = decode_record(entry.bytes, &hash);
     if (entry.offset != line->offset || !record || hash != line->hash)
-      return Error{Errc::broken, fmt::format("at offset {} of the log at {} stood seq {}; now it differs", line->offset,
-                                             log_.place(), seq)};
+      return Error{Errc::broken, fmt::format("at offset {} of the log at {} stood seq {}; now it differs",
+                                             line->offset, log_.place(), seq)};
     records.push_back({seq++, hash, entry.offset, std::move(entry.bytes)});
   }
   return records;

@@ -9,8 +9,8 @@
 
 #include <chrono>
 #include <functional>
-#include <memory>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
@@ -29,39 +29,39 @@ struct ProjectionOptions {
   StoreOptions store;
   CloudId cloud;                                 // that it must be; none: any
   std::chrono::milliseconds end_patience{5000};  // how long a log may end before the stored head
-  std::chrono::milliseconds retry{100};          // first pause after an unreachable log; doubles up to 20 times it
+  std::chrono::milliseconds retry{100};  // first pause after an unreachable log; doubles up to 20 times it
 };
 
 // One record that was folded and stored, as watchers see it.
 struct Folded {
   const Record& record;
-  const Head& head;                // after it
-  const std::string& bytes;        // as they stand in the log
-  const State::Touched& touched;   // nodes whose assignment may have changed by it
+  const Head& head;               // after it
+  const std::string& bytes;       // as they stand in the log
+  const State::Touched& touched;  // nodes whose assignment may have changed by it
 };
 
 struct StoredRecord {
   Seq seq = 0;
   Hash hash;
   std::int64_t offset = -1;
-  Bytes bytes;                     // decode_record() reads them
+  Bytes bytes;  // decode_record() reads them
 };
 
 struct ProjectionStatus {
-  Head head;                       // published: stored, and told to waiters
+  Head head;  // published: stored, and told to waiters
   Hash digest;
   CloudId cloud;
   std::string log_place;
   std::int64_t next_offset = 0;
-  std::int64_t known_end = 0;      // of the log, when it was last asked
-  std::int64_t lag = 0;            // entries not read yet, as of then
+  std::int64_t known_end = 0;  // of the log, when it was last asked
+  std::int64_t lag = 0;        // entries not read yet, as of then
   std::uint64_t voids = 0;
-  bool caught_up = false;          // everything that was there was read, at least once
-  bool rebuilding = false;         // folding the log anew: the digest or the store differed
+  bool caught_up = false;   // everything that was there was read, at least once
+  bool rebuilding = false;  // folding the log anew: the digest or the store differed
   std::string rebuilt_because;
-  std::string trouble;             // the log does not answer: why; it is asked again
-  std::string broken;              // why it stopped; empty: it did not
-  std::int64_t verified_ms = 0;    // wall time when a record's digest last proved the state
+  std::string trouble;           // the log does not answer: why; it is asked again
+  std::string broken;            // why it stopped; empty: it did not
+  std::int64_t verified_ms = 0;  // wall time when a record's digest last proved the state
 };
 
 class Projection {
@@ -134,19 +134,19 @@ class Projection {
 
   Log& log_;
   ProjectionOptions options_;
-  std::unique_ptr<Store> store_;           // the thread's alone
+  std::unique_ptr<Store> store_;  // the thread's alone
   std::shared_ptr<Waiters> waiters_ = std::make_shared<Waiters>();
   std::shared_ptr<Bell> bell_;
   std::thread thread_;
-  bool from_head_ = false;                 // the log stepped back: read on from the head, not from next_offset
+  bool from_head_ = false;  // the log stepped back: read on from the head, not from next_offset
   bool progressed_ = false;
-  Seq watched_ = 0;                        // the newest that watchers were told
+  Seq watched_ = 0;  // the newest that watchers were told
 
   mutable std::shared_mutex state_mutex_;
   State state_;
   Head state_head_;
 
-  mutable std::mutex mutex_;               // of what follows
+  mutable std::mutex mutex_;  // of what follows
   std::shared_ptr<const StoreSnapshot> snapshot_;
   ProjectionStatus status_;
 

@@ -36,14 +36,17 @@ struct HeadRow {
   static void fields(S& s, F&& f) {
     f(1, "format", s.format), f(2, "log", s.head.log), f(3, "level", s.head.level), f(4, "seq", s.head.seq);
     f(5, "hash", s.head.hash), f(6, "at_ms", s.head.at_ms), f(7, "controller", s.head.controller);
-    f(8, "sealed_to", s.head.sealed_to), f(9, "offset_plus_1", s.offset_plus_1), f(10, "digest", s.rest.digest);
+    f(8, "sealed_to", s.head.sealed_to), f(9, "offset_plus_1", s.offset_plus_1),
+        f(10, "digest", s.rest.digest);
     f(11, "cloud", s.rest.cloud), f(12, "origin", s.rest.origin), f(13, "place", s.rest.place);
     f(14, "next_offset", s.rest.next_offset), f(15, "voids", s.rest.voids);
   }
 };
 
 std::string encode_head(const StoreHead& head) {
-  return encode_row(HeadRow{.format = store_format, .head = head.head, .rest = head,
+  return encode_row(HeadRow{.format = store_format,
+                            .head = head.head,
+                            .rest = head,
                             .offset_plus_1 = static_cast<std::uint64_t>(head.head.offset + 1)});
 }
 
@@ -51,7 +54,8 @@ Result<StoreHead> decode_head(std::string_view bytes) {
   auto row = decode_row<HeadRow>(bytes);
   if (!row) return row.error();
   if (row->format != store_format)
-    return Error{Errc::unsupported, fmt::format("has format {}, this program reads {}", row->format, store_format)};
+    return Error{Errc::unsupported,
+                 fmt::format("has format {}, this program reads {}", row->format, store_format)};
   StoreHead head = row->rest;
   head.head = row->head;
   head.head.offset = static_cast<std::int64_t>(row->offset_plus_1) - 1;
@@ -63,7 +67,8 @@ struct LineRow {
   RecordLine line;
   template <class S, class F>
   static void fields(S& s, F&& f) {
-    f(1, "offset", s.line.offset), f(2, "hash", s.line.hash), f(3, "at_ms", s.line.at_ms), f(4, "digest", s.line.digest);
+    f(1, "offset", s.line.offset), f(2, "hash", s.line.hash), f(3, "at_ms", s.line.at_ms),
+        f(4, "digest", s.line.digest);
   }
 };
 
@@ -83,7 +88,8 @@ constexpr auto ids_by_table = [] {
   return ids;
 }();
 
-rocksdb::ColumnFamilyOptions family_options(const StoreOptions& options, std::shared_ptr<rocksdb::Cache> cache) {
+rocksdb::ColumnFamilyOptions family_options(const StoreOptions& options,
+                                            std::shared_ptr<rocksdb::Cache> cache) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = std::move(cache);
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -103,8 +109,8 @@ std::vector<rocksdb::ColumnFamilyDescriptor> descriptors(const StoreOptions& opt
   small.write_buffer_size = 1u << 20;
   auto history = plain;
   const rocksdb::Comparator* comparator = nullptr;
-  const auto found = rocksdb::Comparator::CreateFromString(rocksdb::ConfigOptions(), "leveldb.BytewiseComparator.u64ts",
-                                                           &comparator);
+  const auto found = rocksdb::Comparator::CreateFromString(rocksdb::ConfigOptions(),
+                                                           "leveldb.BytewiseComparator.u64ts", &comparator);
   CHECK(found.ok());
   history.comparator = comparator;
   history.compression = rocksdb::kLZ4Compression;
@@ -115,7 +121,11 @@ std::vector<rocksdb::ColumnFamilyDescriptor> descriptors(const StoreOptions& opt
   tail.compaction_options_fifo = {options.tail_bytes, true};
   tail.level0_file_num_compaction_trigger = 8;
   tail.level0_slowdown_writes_trigger = tail.level0_stop_writes_trigger = 1 << 20;
-  return {{rocksdb::kDefaultColumnFamilyName, small}, {"now", plain}, {"history", history}, {"trail", plain}, {"tail", tail}};
+  return {{rocksdb::kDefaultColumnFamilyName, small},
+          {"now", plain},
+          {"history", history},
+          {"trail", plain},
+          {"tail", tail}};
 }
 
 rocksdb::DBOptions database_options() {
@@ -141,17 +151,21 @@ rocksdb::DBOptions database_options() {
 
 Error store_error(const rocksdb::Status& status, const std::string& dir) {
   if (status.IsCorruption())
-    return {Errc::broken, fmt::format("the store in {} is damaged ({}): move it away, it is made anew from the log", dir,
-                                      status.ToString())};
+    return {Errc::broken,
+            fmt::format("the store in {} is damaged ({}): move it away, it is made anew from the log", dir,
+                        status.ToString())};
   if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace)
     return {Errc::no_space, fmt::format("no space left for the store in {}: free some and start again", dir)};
   if (status.IsNotFound()) return {Errc::not_found, fmt::format("not in the store in {}", dir)};
   const std::string words = status.ToString();
   if (words.find("lock") != std::string::npos || words.find("LOCK") != std::string::npos)
-    return {Errc::denied, fmt::format("the store in {} is in use by another process (or may not be opened): {}", dir, words)};
+    return {
+        Errc::denied,
+        fmt::format("the store in {} is in use by another process (or may not be opened): {}", dir, words)};
   if (words.find("ermission denied") != std::string::npos)
     return {Errc::denied, fmt::format("the store in {} may not be opened: {}", dir, words)};
-  if (status.IsInvalidArgument()) return {Errc::invalid, fmt::format("{} holds no store of ours: {}", dir, words)};
+  if (status.IsInvalidArgument())
+    return {Errc::invalid, fmt::format("{} holds no store of ours: {}", dir, words)};
   return {Errc::broken, fmt::format("the store in {} cannot be used: {}", dir, words)};
 }
 
@@ -195,7 +209,9 @@ Result<RecordLine> decode_line(std::string_view bytes) {
 }
 
 Store::Store(StoreOptions options, std::shared_ptr<StoreFamilies> families)
-    : options_(std::move(options)), families_(std::move(families)), batch_(std::make_unique<rocksdb::WriteBatch>()) {}
+    : options_(std::move(options)),
+      families_(std::move(families)),
+      batch_(std::make_unique<rocksdb::WriteBatch>()) {}
 Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
@@ -209,9 +225,10 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   const auto families = descriptors(options);
-  const auto opened = options.read_only
-                          ? rocksdb::DB::OpenForReadOnly(database_options(), options.dir, families, &handles, &db)
-                          : rocksdb::DB::Open(database_options(), options.dir, families, &handles, &db);
+  const auto opened =
+      options.read_only
+          ? rocksdb::DB::OpenForReadOnly(database_options(), options.dir, families, &handles, &db)
+          : rocksdb::DB::Open(database_options(), options.dir, families, &handles, &db);
   if (!opened.ok()) return store_error(opened, options.dir);
   auto held = std::make_shared<StoreFamilies>();
   held->db.reset(db);
@@ -243,7 +260,8 @@ Status Store::make_families() {
   auto fresh = std::make_shared<StoreFamilies>();
   fresh->db = families_->db;
   const auto all = descriptors(options_);
-  rocksdb::ColumnFamilyHandle* old[] = {families_->now, families_->history, families_->trail, families_->tail};
+  rocksdb::ColumnFamilyHandle* old[] = {families_->now, families_->history, families_->trail,
+                                        families_->tail};
   rocksdb::ColumnFamilyHandle** made[] = {&fresh->now, &fresh->history, &fresh->trail, &fresh->tail};
   for (std::size_t i = 0; i < std::size(old); ++i) {
     auto status = fresh->db->DropColumnFamily(old[i]);
@@ -288,7 +306,8 @@ void Store::add(const Record& record, const Head& head, std::string_view bytes, 
     last[row_key(change.table, change.key)] = std::move(change.row);
   }
   for (const auto& change : changes.indexes)
-    last[index_key(change.table, change.index, change.key)] = change.added ? std::optional<std::string>("") : std::nullopt;
+    last[index_key(change.table, change.index, change.key)] =
+        change.added ? std::optional<std::string>("") : std::nullopt;
   while (!last.empty()) {
     auto changed = last.extract(last.begin());
     const std::string& key = changed.key();

@@ -48,7 +48,7 @@ struct RecordLine {
   std::int64_t offset = 0;
   Hash hash;
   std::int64_t at_ms = 0;
-  Hash digest;                   // of the state after it
+  Hash digest;  // of the state after it
 };
 
 // The open database: closed when the last store, snapshot and view of it are gone.
@@ -72,7 +72,7 @@ struct StoreSnapshot {
 
 struct StoreOptions {
   std::string dir;
-  bool read_only = false;        // for tools, also beside a running writer: sees what was written until then
+  bool read_only = false;  // for tools, also beside a running writer: sees what was written until then
   std::size_t write_buffer_bytes = 16u << 20;  // per family, at most two
   std::size_t cache_bytes = 16u << 20;
   std::size_t tail_bytes = 64u << 20;
@@ -113,7 +113,7 @@ class Store final : public SeenHashes {
   std::shared_ptr<StoreFamilies> families_;
   std::shared_ptr<const StoreSnapshot> snapshot_;
   StoreHead head_;
-  StoreHead next_;               // with the pending batch
+  StoreHead next_;  // with the pending batch
   std::unique_ptr<rocksdb::WriteBatch> batch_;
   std::unordered_map<std::string, std::optional<std::string>> now_;  // of the pending batch: the last wins
   std::vector<Hash> pending_hashes_;

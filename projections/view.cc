@@ -12,7 +12,8 @@ struct View::Cursor::Held {
   rocksdb::Slice upper, at;
 };
 
-View::Cursor::Cursor(const View& view, std::string from, std::string until) : view_(view), held_(std::make_unique<Held>()) {
+View::Cursor::Cursor(const View& view, std::string from, std::string until)
+    : view_(view), held_(std::make_unique<Held>()) {
   const auto& families = *view.snapshot_->families;
   held_->from = std::move(from);
   held_->until = std::move(until);
@@ -33,23 +34,28 @@ bool View::Cursor::valid() const {
   return false;
 }
 std::string_view View::Cursor::key() const { return {iterator_->key().data(), iterator_->key().size()}; }
-std::string_view View::Cursor::value() const { return {iterator_->value().data(), iterator_->value().size()}; }
+std::string_view View::Cursor::value() const {
+  return {iterator_->value().data(), iterator_->value().size()};
+}
 void View::Cursor::next() { iterator_->Next(); }
 void View::Cursor::seek(std::string_view key) { iterator_->Seek({key.data(), key.size()}); }
 
-View::View(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq) : snapshot_(std::move(snapshot)), seq_(seq) {}
+View::View(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq)
+    : snapshot_(std::move(snapshot)), seq_(seq) {}
 
 View View::now(std::shared_ptr<const StoreSnapshot> snapshot) {
   const StoreHead& head = snapshot->head;
   View view(snapshot, head.head.seq);
-  view.line_ = {.offset = head.head.offset, .hash = head.head.hash, .at_ms = head.head.at_ms, .digest = head.digest};
+  view.line_ = {
+      .offset = head.head.offset, .hash = head.head.hash, .at_ms = head.head.at_ms, .digest = head.digest};
   return view;
 }
 
 Result<View> View::at(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq) {
   const Seq head = snapshot->head.head.seq;
   if (seq == 0) return Error{Errc::invalid, "seq 0 is before the cloud was made: the first is 1"};
-  if (seq > head) return Error{Errc::not_found, fmt::format("seq {} has not happened yet: the newest is {}", seq, head)};
+  if (seq > head)
+    return Error{Errc::not_found, fmt::format("seq {} has not happened yet: the newest is {}", seq, head)};
   View view(std::move(snapshot), seq);
   const auto line = view.line_of(seq);
   if (!line) return Error{Errc::broken, fmt::format("seq {} is missing in the store", seq)};
@@ -150,17 +156,18 @@ std::optional<Bytes> View::tail(Seq seq) const {
 
 Result<State> load_state(const View& view, bool collect_changes, bool keep_undo) {
   State state(collect_changes, keep_undo);
-#define TABLE(Row, member) \
-  view.each<Row>([&](const Row& row) { \
+#define TABLE(Row, member)                                                          \
+  view.each<Row>([&](const Row& row) {                                              \
     const Hash hash = Table<Row>::row_hash(encode_key(row.key()), encode_row(row)); \
-    state.member.load(row, hash, state.digest_for_loading()); \
+    state.member.load(row, hash, state.digest_for_loading());                       \
   });
 #include "projections/tables.def"
 #undef TABLE
   if (!view.status()) return view.status().error();
   if (state.digest() != view.line().digest)
-    return Error{Errc::broken, fmt::format("the stored rows as of seq {} have digest {}, but the record says {}", view.seq(),
-                                           state.digest().hex(), view.line().digest.hex())};
+    return Error{Errc::broken,
+                 fmt::format("the stored rows as of seq {} have digest {}, but the record says {}",
+                             view.seq(), state.digest().hex(), view.line().digest.hex())};
   return state;
 }
 

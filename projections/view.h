@@ -55,7 +55,9 @@ class View {
   template <class Row, class F>
   void each_key_by(std::uint8_t index, const std::string& prefix, F&& f) const;
   template <class Row>
-  std::size_t count() const { return count_between(row_key(Row::table, {}), row_key(Row::table + 1, {})); }
+  std::size_t count() const {
+    return count_between(row_key(Row::table, {}), row_key(Row::table + 1, {}));
+  }
   template <class Row>
   std::size_t count_by(std::uint8_t index, const std::string& prefix) const {
     const std::string from = index_key(Row::table, index, prefix);
@@ -97,7 +99,9 @@ class View {
   std::size_t count_between(std::string from, std::string until) const;
   // The first key behind all that begin with `prefix`.
   static std::string past(std::string prefix);
-  void note(Error error) const { if (status_) status_ = std::move(error); }
+  void note(Error error) const {
+    if (status_) status_ = std::move(error);
+  }
 
   template <class Row>
   std::optional<Row> row_of(std::string_view bytes) const {
@@ -140,7 +144,8 @@ void View::each_key_by(std::uint8_t index, const std::string& prefix, F&& f) con
   for (Cursor at(*this, std::move(from), std::move(until)); at.valid(); at.next()) {
     typename Row::Key key;
     const std::size_t size = encoded_key_size(key);
-    if (at.key().size() < 2 + size) return note({Errc::broken, "an index entry is too short: the store is damaged"});
+    if (at.key().size() < 2 + size)
+      return note({Errc::broken, "an index entry is too short: the store is damaged"});
     decode_key(at.key().substr(at.key().size() - size), key);
     if (!goes_on(f, key)) return;
   }
@@ -157,7 +162,8 @@ void View::each_by(std::uint8_t index, const std::string& prefix, F&& f, const s
   const std::size_t size = encoded_key_size(typename Row::Key{});
   std::optional<Cursor> row;
   for (; entry.valid(); entry.next()) {
-    if (entry.key().size() < 2 + size) return note({Errc::broken, "an index entry is too short: the store is damaged"});
+    if (entry.key().size() < 2 + size)
+      return note({Errc::broken, "an index entry is too short: the store is damaged"});
     const std::string key = row_key(Row::table, entry.key().substr(entry.key().size() - size));
     if (!row) row.emplace(*this, key, row_key(Row::table + 1, {}));
     for (int i = 0; i < steps_max && row->valid() && row->key() < key; ++i) row->next();

@@ -16,8 +16,9 @@ void erase_pair(Map& map, const Key& key, Waiters::Id id) {
 }
 
 Error expired_error(std::int64_t expires_ms, const Head& head) {
-  return {Errc::not_found, fmt::format("not done: log time {} (seq {}) passed its expiry {} without a decision", head.at_ms,
-                                       head.seq, expires_ms)};
+  return {Errc::not_found,
+          fmt::format("not done: log time {} (seq {}) passed its expiry {} without a decision", head.at_ms,
+                      head.seq, expires_ms)};
 }
 
 }  // namespace
@@ -142,7 +143,8 @@ void Waiters::publish(const std::vector<Outcome>& outcomes, const Head& head, st
   next_offset_ = next_offset;
   known_end_ = std::max(known_end_, next_offset);
   for (const auto& outcome : outcomes) {
-    for (auto at = by_intent_.find(outcome.intent); at != by_intent_.end(); at = by_intent_.find(outcome.intent))
+    for (auto at = by_intent_.find(outcome.intent); at != by_intent_.end();
+         at = by_intent_.find(outcome.intent))
       due.decided.emplace_back(remove_decided(decided_.find(at->second)),
                                DecidedAnswer{outcome.seq, outcome.index, outcome.at_ms, *outcome.decision});
   }
@@ -153,7 +155,8 @@ void Waiters::publish(const std::vector<Outcome>& outcomes, const Head& head, st
   }
   sealed_.reset();
   if (head.sealed_to) {
-    sealed_ = Error{Errc::conflict, fmt::format("the log was sealed at seq {}: the cloud went to {}", head.seq, sealed_place)};
+    sealed_ = Error{Errc::conflict, fmt::format("the log was sealed at seq {}: the cloud went to {}",
+                                                head.seq, sealed_place)};
     while (!decided_.empty()) due.decided.emplace_back(remove_decided(decided_.begin()), *sealed_);
   }
   while (!by_offset_.empty() && by_offset_.begin()->first <= next_offset) {

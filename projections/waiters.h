@@ -18,9 +18,9 @@
 namespace reprise {
 
 struct DecidedAnswer {
-  Seq seq = 0;                  // of the record
-  std::uint32_t index = 0;      // of the decision in it
-  std::int64_t at_ms = 0;       // log time of the record
+  Seq seq = 0;              // of the record
+  std::uint32_t index = 0;  // of the decision in it
+  std::int64_t at_ms = 0;   // log time of the record
   Decision decision;
 };
 
@@ -57,7 +57,8 @@ class Waiters {
     std::int64_t at_ms = 0;
     const Decision* decision = nullptr;
   };
-  void publish(const std::vector<Outcome>& outcomes, const Head& head, std::int64_t next_offset, const std::string& sealed_place);
+  void publish(const std::vector<Outcome>& outcomes, const Head& head, std::int64_t next_offset,
+               const std::string& sealed_place);
   // Nothing will come any more: all who wait, and all who come, are told why.
   void fail(const Error& error);
   // The offset after the last entry read and stored; the last end that was answered (0: none yet).
@@ -79,8 +80,8 @@ class Waiters {
   std::multimap<std::int64_t, Id> by_expiry_;
   std::unordered_map<Id, PassedCallback> passed_;
   std::multimap<std::int64_t, Id> by_offset_;
-  std::map<Id, PassedCallback> fresh_;   // wait for the next question
-  std::map<Id, PassedCallback> asked_;   // wait for the answer to this one
+  std::map<Id, PassedCallback> fresh_;  // wait for the next question
+  std::map<Id, PassedCallback> asked_;  // wait for the answer to this one
   bool asking_ = false;
   Head head_;
   std::int64_t next_offset_ = 0;
