@@ -26,8 +26,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds trim_period{10};
 // A guest lets go of a disk in 140 ms; one without a kernel never does.
 constexpr std::chrono::seconds detach_patience{2};
-// An ACPI request is not repeated sooner: a guest that is on its way down would be asked to boot twice.
-constexpr std::chrono::seconds ask_again{10};
+// A guest that is still booting does not hear the power button: it is pressed again, but not so soon
+// that one on its way down would be asked to reboot twice.
+constexpr std::chrono::seconds stop_again{5};
+constexpr std::chrono::seconds reboot_again{20};
 
 struct FreeDomain {
   void operator()(virDomainPtr domain) const { virDomainFree(domain); }
@@ -86,6 +88,7 @@ class LibvirtDriver final : public Driver {
   bool use_kvm(const Connection& connection);
   Status define_as(const Connection& connection, const ServerWant& server, const Marks& marks);
 
+  Status step(const Connection& connection, const Action& action);
   Status define(const Connection& connection, const ServerWant& server);
   Status start(const Connection& connection, const ServerWant& server);
   Status mark_power(const Connection& connection, const ServerWant& server);
@@ -111,7 +114,9 @@ class LibvirtDriver final : public Driver {
   LibvirtSession session_;
   std::optional<bool> kvm_;
   std::map<ServerId, Asked> asked_;
-  std::shared_ptr<void> trimming_;  // last: its work uses what stands above
+  // Last: their work uses what stands above.
+  std::shared_ptr<void> trimming_;
+  std::shared_ptr<void> reminder_;
 };
 
 Result<std::string> LibvirtDriver::domain_text(const Connection& connection, virDomainPtr domain,
@@ -231,30 +236,38 @@ Result<Have> LibvirtDriver::observe() {
 }
 
 Status LibvirtDriver::perform(const Action& action) {
+  reminder_.reset();
   const auto connection = session_.connection();
   if (!connection) return connection.error();
+  auto done = step(*connection, action);
+  // A guest that never answers causes no event: whoever asks is woken to ask again.
+  if (!done && done.error().code == Errc::again) reminder_ = every(stop_again, [this] { session_.wake(); });
+  return done;
+}
+
+Status LibvirtDriver::step(const Connection& connection, const Action& action) {
   const auto& server = action.server;
   switch (action.step) {
     case Step::define:
-      return define(*connection, server);
+      return define(connection, server);
     case Step::start:
-      return start(*connection, server);
+      return start(connection, server);
     case Step::mark_power:
-      return mark_power(*connection, server);
+      return mark_power(connection, server);
     case Step::stop_soft:
-      return stop_soft(*connection, server);
+      return stop_soft(connection, server);
     case Step::stop_hard:
-      return stop_hard(*connection, server);
+      return stop_hard(connection, server);
     case Step::reboot_soft:
-      return reboot_soft(*connection, server);
+      return reboot_soft(connection, server);
     case Step::reboot_hard:
-      return reboot_hard(*connection, server);
+      return reboot_hard(connection, server);
     case Step::attach_disk:
-      return attach_disk(*connection, server, action.disk);
+      return attach_disk(connection, server, action.disk);
     case Step::detach_disk:
-      return detach_disk(*connection, server, action.disk);
+      return detach_disk(connection, server, action.disk);
     case Step::remove:
-      return remove(*connection, server);
+      return remove(connection, server);
   }
   return {Errc::unsupported,
           fmt::format("compute step {} is not known to this version", static_cast<int>(action.step))};
@@ -360,7 +373,7 @@ Status LibvirtDriver::stop_soft(const Connection& connection, const ServerWant& 
     if (auto written = write_marks(connection, *domain, marks); !written) return written;
   }
   auto& asked = asked_[server.id];
-  if (asked.stop != server.power_seq || Clock::now() - asked.at >= ask_again) {
+  if (asked.stop != server.power_seq || Clock::now() - asked.at >= stop_again) {
     if (virDomainShutdownFlags(domain->handle.get(), VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) != 0) {
       const auto error = session_.last_error(connection, "asking " + words(server) + " to shut down");
       return virDomainIsActive(domain->handle.get()) == 0 ? Status() : Status(error);
@@ -404,7 +417,7 @@ Status LibvirtDriver::reboot_soft(const Connection& connection, const ServerWant
     marks.reboot_seq = server.reboot_seq;
     return write_marks(connection, *domain, marks);
   }
-  if (asked.reboot != server.reboot_seq || Clock::now() - asked.at >= ask_again) {
+  if (asked.reboot != server.reboot_seq || Clock::now() - asked.at >= reboot_again) {
     asked.reboot = server.reboot_seq;
     asked.reboots_before = seen;
     asked.at = Clock::now();

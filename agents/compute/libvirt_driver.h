@@ -8,8 +8,8 @@
 // Promises: domains without our metadata are neither shown nor touched. The definition is made anew at
 // each start, so that what changed while a server was stopped is in force; while it runs, its disks are
 // those of the running domain. Asking a guest (stop_soft, reboot_soft, a detach that it has not answered)
-// gives `again`: the effect arrives as an event and wakes. A libvirtd that is away gives `unreachable`.
-// Autostart is never set. Calls come from one thread; console() from any.
+// gives `again`: the effect arrives as an event and wakes, and so does the time to ask again. A libvirtd that
+// is away gives `unreachable`. Autostart is never set. Calls come from one thread; console() from any.
 #pragma once
 
 #include <functional>

@@ -265,6 +265,8 @@ void LibvirtSession::on_change(std::function<void()> wake) {
   state_->wake = std::move(wake);
 }
 
+void LibvirtSession::wake() { state_->call_wake(); }
+
 Result<Connection> LibvirtSession::connection() {
   std::unique_lock lock(state_->mutex);
   state_->changed.wait_for(lock, connect_patience, [this] { return state_->usable || state_->tried; });

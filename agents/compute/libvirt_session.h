@@ -32,6 +32,8 @@ class LibvirtSession {
 
   // Called from other threads: at each event of any domain, and when libvirtd is back.
   void on_change(std::function<void()> wake);
+  // Wakes as an event would.
+  void wake();
   // unreachable while libvirtd is away; the text says why and since what.
   Result<Connection> connection();
   // The error of the libvirt call that just failed on this thread, while doing `what`.
