@@ -1,0 +1,135 @@
+#include "agents/core/assignment.h"
+
+#include <algorithm>
+
+namespace reprise {
+namespace {
+
+class Maker {
+ public:
+  Maker(const State& state, NodeId node, Seq seq) : state_(state), node_(node) { made_.seq = seq; }
+
+  Assignment make() {
+    const Node* node = state_.nodes.find(node_);
+    if (!node || node->state == NodeState::dead) return std::move(made_);
+    state_.servers.each_by(Server::by_node, encode_key(node_), [&](const Server& row) { return server(row), true; });
+    state_.volumes.each_by(Volume::by_node, encode_key(node_), [&](const Volume& row) { return volume(row), true; });
+    return std::move(made_);
+  }
+
+ private:
+  void server(const Server& row) {
+    const bool leaving = row.tenure == Tenure::unplacing;
+    bool ports_ready = true;
+    state_.ports.each_by(Port::by_server, encode_key(row.id), [&](const Port& one) {
+      port(row, one);
+      ports_ready = ports_ready && one.status == PortStatus::active;
+      return true;
+    });
+    if (!row.disk_released) boot_disk(row);
+    if (leaving) {
+      if (!row.compute_released) made_.compute[row.id] = {.id = row.id, .born = row.born, .since = row.want_seq, .absent = true};
+    } else if (row.disk_ready && ports_ready) {
+      made_.compute[row.id] = compute_want(row);
+    }
+  }
+
+  compute::ServerWant compute_want(const Server& row) const {
+    compute::ServerWant want{.id = row.id, .born = row.born, .since = row.want_seq, .name = row.name, .vcpus = row.vcpus,
+                             .ram_mib = row.ram_mib, .on = row.on, .power_seq = row.power_seq, .stop_hard = row.stop_hard,
+                             .reboot_seq = row.reboot_seq, .reboot_hard = row.reboot_hard,
+                             .kernel_arguments = row.kernel_arguments, .config_drive = row.config_drive};
+    if (row.kernel) want.kernel = row.kernel;
+    if (row.ramdisk) want.ramdisk = row.ramdisk;
+    const Node* node = state_.nodes.find(node_);
+    want.guest = {.hostname = row.hostname, .metadata = row.metadata, .key_name = row.key_name, .public_key = row.public_key,
+                  .user_data_sealed = row.user_data_sealed, .project = row.project,
+                  .availability_zone = node ? node->zone : std::string{}};
+    want.disks.push_back({.id = row.id.as<AnyId>(), .born = row.born, .boot = true});
+    state_.volumes.each_by(Volume::by_server, encode_key(row.id), [&](const Volume& volume) {
+      if (volume.status == VolumeStatus::attaching || volume.status == VolumeStatus::in_use)
+        want.disks.push_back({.id = volume.id.as<AnyId>(), .born = volume.born});
+      return true;
+    });
+    state_.ports.each_by(Port::by_server, encode_key(row.id), [&](const Port& port) {
+      const Network* network = state_.networks.find(port.network);
+      want.nics.push_back({.port = port.id, .born = port.born, .mac = port.mac, .mtu = network ? network->mtu : 1500});
+      return true;
+    });
+    // In the order in which they came to be: the guest's eth0 is the first one asked for.
+    std::stable_sort(want.nics.begin(), want.nics.end(), [](const auto& a, const auto& b) { return a.born < b.born; });
+    return want;
+  }
+
+  void boot_disk(const Server& row) {
+    const bool absent = row.tenure == Tenure::unplacing && row.compute_released;
+    storage::DiskWant want{.id = row.id.as<AnyId>(), .born = row.born, .since = row.want_seq, .absent = absent,
+                           .kind = storage::DiskKind::boot, .size_gib = row.disk_gib};
+    want.image = image_ref(row.image);
+    made_.storage[want.id] = std::move(want);
+  }
+
+  void volume(const Volume& row) {
+    const bool absent = row.status == VolumeStatus::deleting || row.status == VolumeStatus::error;
+    storage::DiskWant want{.id = row.id.as<AnyId>(), .born = row.born, .since = row.want_seq, .absent = absent,
+                           .kind = storage::DiskKind::volume, .size_gib = row.size_gib};
+    want.image = image_ref(row.image);
+    want.backed = false;
+    made_.storage[want.id] = std::move(want);
+  }
+
+  std::optional<storage::ImageRef> image_ref(ImageId id) const {
+    const Image* image = id ? state_.images.find(id) : nullptr;
+    if (!image) return std::nullopt;
+    return storage::ImageRef{.id = id, .sha512 = image->sha512, .disk_format = image->disk_format};
+  }
+
+  void port(const Server& server, const Port& row) {
+    if (row.released) return;
+    const bool absent = server.tenure == Tenure::unplacing && server.compute_released;
+    network::PortWant want{.id = row.id, .born = row.born, .since = std::max(server.want_seq, row.want_seq), .absent = absent};
+    if (!absent) {
+      const Network* network = state_.networks.find(row.network);
+      want.network = row.network;
+      want.mac = row.mac;
+      for (const auto& ip : row.fixed) want.addresses.push_back({.subnet = ip.subnet, .address = ip.address});
+      want.hostname = server.hostname;
+      want.admin_up = row.admin_up && network && network->admin_up;
+      if (network) carry(*network);
+    }
+    made_.network.ports[row.id] = std::move(want);
+  }
+
+  // A network that a port here is in.
+  void carry(const Network& row) {
+    if (made_.network.networks.contains(row.id)) return;
+    network::NetworkWant want{.id = row.id, .born = row.born, .vlan = row.vlan, .mtu = row.mtu};
+    const Port* dhcp = nullptr;
+    state_.ports.each_by(Port::by_network, encode_key(row.id), [&](const Port& port) {
+      if (port.is_dhcp()) dhcp = &port;
+      return dhcp == nullptr;
+    });
+    if (dhcp) want.dhcp_port = dhcp->id, want.dhcp_mac = dhcp->mac;
+    state_.subnets.each_by(Subnet::by_network, encode_key(row.id), [&](const Subnet& subnet) {
+      network::SubnetWant one{.id = subnet.id, .base = subnet.base, .prefix = subnet.prefix, .gateway = subnet.gateway,
+                              .dhcp = subnet.dhcp, .dns = subnet.dns};
+      if (dhcp)
+        for (const auto& ip : dhcp->fixed)
+          if (ip.subnet == subnet.id) one.dhcp_address = ip.address;
+      one.dhcp = one.dhcp && one.dhcp_address;
+      want.subnets.push_back(std::move(one));
+      return true;
+    });
+    made_.network.networks[row.id] = std::move(want);
+  }
+
+  const State& state_;
+  const NodeId node_;
+  Assignment made_;
+};
+
+}  // namespace
+
+Assignment assignment(const State& state, NodeId node, Seq seq) { return Maker(state, node, seq).make(); }
+
+}  // namespace reprise

@@ -1,0 +1,118 @@
+#include "agents/core/node_agent.h"
+
+#include <algorithm>
+
+namespace reprise {
+namespace {
+constexpr std::int64_t announce_again_ms = 3'000;
+constexpr std::size_t superseded_max = 3;            // in
+constexpr std::int64_t superseded_window_ms = 600'000;
+}  // namespace
+
+NodeAgent::NodeAgent(Ports ports, NodeFacts facts, ReconcilerOptions options, compute::Driver& compute,
+                     storage::Driver& storage, network::Driver& network)
+    : ports_(std::move(ports)), facts_(std::move(facts)), options_(options), outbox_(*ports_.log, facts_.id, ports_.wake),
+      compute_(compute, *board_, outbox_, options), storage_(storage, *board_, outbox_, options),
+      network_(network, *board_, outbox_, options), nonce_{ports_.random(), ports_.random()} {
+  compute.on_change(ports_.wake_loops);
+  storage.on_change(ports_.wake_loops);
+  network.on_change(ports_.wake_loops);
+}
+
+AgentLoop& NodeAgent::loop(AgentKind kind) {
+  switch (kind) {
+    case AgentKind::compute: return compute_;
+    case AgentKind::storage: return storage_;
+    case AgentKind::network: return network_;
+  }
+  CHECK(false);
+}
+
+void NodeAgent::update(const State& state, const Head& head) {
+  auto view = std::make_shared<NodeView>(node_view(state, facts_.id, head));
+  take_view(*view);
+  board_->set_view(std::move(view));
+  ports_.wake_loops();
+}
+
+// Is this process the one that the node row names?
+void NodeAgent::take_view(const NodeView& view) {
+  std::lock_guard lock(mutex_);
+  if (view.nonce == nonce_ && view.incarnation != board_->incarnation()) {
+    outbox_.begin(view.incarnation);
+    board_->set_incarnation(view.incarnation);
+    beat_ms_ = 0;
+    ports_.wake();
+  } else if (view.nonce != nonce_ && board_->incarnation() != 0 && view.incarnation > board_->incarnation()) {
+    // A late word of a former process of ours, or another one under our name. The lock file says that we are
+    // alone on this host: announce again, a few times.
+    board_->set_incarnation(0);
+    superseded_ = true;
+    ports_.wake();
+  }
+  if (board_->incarnation()) outbox_.taken(view.reports);
+}
+
+std::int64_t NodeAgent::tick(std::int64_t steady_ms) {
+  std::int64_t next = outbox_.step(steady_ms);
+  std::unique_lock lock(mutex_);
+  if (!stopped_.empty()) return steady_ms + options_.lease_ms;
+  if (superseded_) {
+    superseded_ = false;
+    std::erase_if(superseded_ms_, [&](std::int64_t at) { return steady_ms - at > superseded_window_ms; });
+    superseded_ms_.push_back(steady_ms);
+    if (superseded_ms_.size() > superseded_max) {
+      stopped_ = "another process keeps announcing itself as node " + facts_.name + ": give it a node id of its own";
+      ports_.say(stopped_);
+      return steady_ms + options_.lease_ms;
+    }
+    nonce_ = {ports_.random(), ports_.random()};
+    announce_ms_ = 0;
+  }
+  if (!board_->incarnation()) {
+    if (steady_ms >= announce_ms_) announce(steady_ms);
+    next = std::min(next, announce_ms_);
+  } else {
+    if (steady_ms >= beat_ms_) {
+      beat();
+      beat_ms_ = steady_ms + options_.lease_ms / 6;
+    }
+    next = std::min(next, beat_ms_);
+  }
+  const bool confirm = steady_ms >= confirm_ms_;
+  if (confirm) confirm_ms_ = steady_ms + options_.lease_ms / 8;
+  next = std::min(next, confirm_ms_);
+  lock.unlock();  // the answer may come at once, and bring an update()
+  if (confirm) ask_to_confirm(steady_ms);
+  return next;
+}
+
+void NodeAgent::announce(std::int64_t steady_ms) {
+  announce_ms_ = steady_ms + announce_again_ms;
+  Report report{.node = facts_.id};
+  report.body.Set(AgentStarted{.nonce = nonce_, .name = facts_.name, .boot_id = facts_.boot_id, .zone = facts_.zone,
+                               .vcpus = facts_.vcpus, .ram_mib = facts_.ram_mib, .disk_gib = facts_.disk_gib,
+                               .compute_driver = facts_.compute_driver, .storage_driver = facts_.storage_driver,
+                               .network_driver = facts_.network_driver, .address = facts_.address, .version = facts_.version});
+  outbox_.send_once(Topic::reports, encode(report));
+}
+
+void NodeAgent::beat() {
+  Heartbeat heartbeat{.node = facts_.id, .incarnation = board_->incarnation()};
+  if (const auto view = board_->view()) heartbeat.head = view->head;
+  heartbeat.realized = {compute_.status().realized, storage_.status().realized, network_.status().realized};
+  outbox_.send_once(Topic::heartbeats, encode(heartbeat));
+}
+
+void NodeAgent::ask_to_confirm(std::int64_t steady_ms) {
+  if (confirming_->exchange(true)) return;
+  ports_.confirm([board = board_, asked = steady_ms, confirming = confirming_, wake = ports_.wake_loops](Status status) {
+    *confirming = false;
+    // Cut off: what was confirmed before counts no more once the log answers again.
+    const auto view = board->view();
+    board->confirm(status && view ? Confirmed{std::max<Seq>(view->head, 1), asked} : Confirmed{});
+    wake();
+  });
+}
+
+}  // namespace reprise

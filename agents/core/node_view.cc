@@ -1,0 +1,17 @@
+#include "agents/core/node_view.h"
+
+namespace reprise {
+
+NodeView node_view(const State& state, NodeId id, const Head& head) {
+  NodeView view{.assignment = assignment(state, id, head.seq), .head = head.seq, .claimed_at = state.the_cloud().claimed_at};
+  if (const Node* node = state.nodes.find(id)) {
+    view.incarnation = node->incarnation;
+    view.nonce = node->nonce;
+    view.reports = node->reports;
+    view.skipped_at = node->skipped_at;
+    view.dead = node->state == NodeState::dead;
+  }
+  return view;
+}
+
+}  // namespace reprise

@@ -1,0 +1,59 @@
+// What a node's own projection tells its agents at one record border.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "agents/core/assignment.h"
+#include "events/chain.h"
+
+namespace reprise {
+
+struct NodeView {
+  Assignment assignment;
+  Seq head = 0;                    // at which this was made
+  Seq incarnation = 0;             // of the process that the node row names
+  AnyId nonce;                     // of that process
+  std::uint64_t reports = 0;       // taken of that incarnation
+  Seq skipped_at = 0;              // a full report made at or past it is asked for
+  Seq claimed_at = 0;              // of the last ControllerStarted: it gets full reports
+  bool dead = false;
+};
+
+NodeView node_view(const State& state, NodeId node, const Head& head);
+
+// The last head that this process confirmed: it had asked for the log's end at `asked_ms` (steady) and
+// then folded all that was there.
+struct Confirmed {
+  Seq seq = 0;                     // 0: none since the start or the last reconnection
+  std::int64_t asked_ms = 0;
+};
+
+// What the three agents of a node share. Any thread.
+class NodeBoard {
+ public:
+  std::shared_ptr<const NodeView> view() const { return std::lock_guard(mutex_), view_; }
+  void set_view(std::shared_ptr<const NodeView> view) {
+    std::lock_guard lock(mutex_);
+    view_ = std::move(view);
+  }
+  Confirmed confirmed() const { return std::lock_guard(mutex_), confirmed_; }
+  void confirm(Confirmed confirmed) {
+    std::lock_guard lock(mutex_);
+    confirmed_ = confirmed;
+  }
+  // This process's incarnation; 0: not (or no longer) taken.
+  Seq incarnation() const { return std::lock_guard(mutex_), incarnation_; }
+  void set_incarnation(Seq incarnation) {
+    std::lock_guard lock(mutex_);
+    incarnation_ = incarnation;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const NodeView> view_;
+  Confirmed confirmed_;
+  Seq incarnation_ = 0;
+};
+
+}  // namespace reprise

@@ -1,0 +1,270 @@
+#include "agents/core/simulated_host.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace reprise {
+namespace {
+
+using compute::DiskLink;
+using compute::ServerHave;
+
+std::uint64_t used_gib(const storage::Have& have) {
+  std::uint64_t used = 0;
+  for (const auto& [key, disk] : have.disks) used += disk.size_gib;
+  return used;
+}
+
+}  // namespace
+
+struct SimulatedHost::Compute final : compute::Driver {
+  explicit Compute(SimulatedHost& host) : host(host) {}
+
+  void on_change(std::function<void()> wake) override { host.wake_[0] = std::move(wake); }
+
+  Result<compute::Have> observe() override {
+    if (host.hooks_.blind)
+      if (auto status = host.hooks_.blind(AgentKind::compute); !status) return status.error();
+    std::lock_guard lock(host.mutex_);
+    return host.servers_;
+  }
+
+  Status perform(const compute::Action& action) override {
+    Status result;
+    std::lock_guard lock(host.mutex_);
+    if (!host.takes_place(AgentKind::compute, compute::step_name(action.step), action.server.id.as<AnyId>(), result)) return result;
+    const Status done = apply(action);
+    return done ? result : done;
+  }
+
+  Result<std::string> console(ServerId id, std::size_t bytes) override {
+    std::lock_guard lock(host.mutex_);
+    const auto at = host.consoles_.find(id);
+    if (at == host.consoles_.end()) return Error{Errc::not_found, fmt::format("server {} has no console here", id.str())};
+    const std::string& text = at->second;
+    return bytes && bytes < text.size() ? text.substr(text.size() - bytes) : text;
+  }
+
+  Status apply(const compute::Action& action) {
+    const auto key = std::pair(action.server.id, action.server.born);
+    auto at = host.servers_.servers.find(key);
+    if (action.step == compute::Step::remove) {
+      if (at != host.servers_.servers.end()) host.servers_.servers.erase(at);
+      host.consoles_.erase(action.server.id);
+      return {};
+    }
+    if (action.step == compute::Step::define) {
+      if (at != host.servers_.servers.end()) return {};
+      ServerHave made{.id = action.server.id, .born = action.server.born, .disks = action.server.disks, .nics = action.server.nics};
+      host.servers_.servers.emplace(key, std::move(made));
+      return {};
+    }
+    if (at == host.servers_.servers.end())
+      return {Errc::not_found, fmt::format("server {} is not defined on this host", action.server.id.str())};
+    return change(at->second, action);
+  }
+
+  Status change(ServerHave& have, const compute::Action& action) {
+    const auto& want = action.server;
+    switch (action.step) {
+      case compute::Step::start:
+        if (!host.disks_.disks.contains({want.id.as<AnyId>(), want.born}))
+          return {Errc::not_found, fmt::format("the boot disk of server {} is not on this host", want.id.str())};
+        start(have, want);
+        return {};
+      case compute::Step::mark_power: have.power_seq = want.power_seq; return {};
+      case compute::Step::stop_soft:
+        if (host.deaf_.contains(want.id)) return {};
+        return stop(have, want);
+      case compute::Step::stop_hard: return stop(have, want);
+      case compute::Step::reboot_soft:
+        if (host.deaf_.contains(want.id)) return {};
+        [[fallthrough]];
+      case compute::Step::reboot_hard: start(have, want); return {};
+      case compute::Step::attach_disk: return attach(have, action.disk);
+      case compute::Step::detach_disk:
+        std::erase_if(have.disks, [&](const DiskLink& one) { return one.id == action.disk.id && one.born == action.disk.born; });
+        return {};
+      case compute::Step::define:
+      case compute::Step::remove: break;
+    }
+    return {};
+  }
+
+  Status attach(ServerHave& have, const DiskLink& disk) {
+    if (!host.disks_.disks.contains({disk.id, disk.born}))
+      return {Errc::not_found, fmt::format("disk {} is not on this host", disk.id.str())};
+    const bool there = std::any_of(have.disks.begin(), have.disks.end(), [&](const DiskLink& one) { return one.id == disk.id; });
+    if (!there) have.disks.push_back(disk);
+    return {};
+  }
+
+  void start(ServerHave& have, const compute::ServerWant& want) {
+    have.running = true;
+    have.cause = compute::StopCause::none;
+    have.power_seq = want.power_seq;
+    have.reboot_seq = want.reboot_seq;
+    have.boot_id = host.servers_.boot_id;
+    host.consoles_[want.id] += fmt::format("reprise-guest ready {} simulated\n", want.guest.hostname);
+  }
+
+  Status stop(ServerHave& have, const compute::ServerWant& want) {
+    have.running = false;
+    have.cause = compute::StopCause::asked;
+    have.power_seq = want.power_seq;
+    return {};
+  }
+
+  SimulatedHost& host;
+};
+
+struct SimulatedHost::Storage final : storage::Driver {
+  explicit Storage(SimulatedHost& host) : host(host) {}
+
+  void on_change(std::function<void()> wake) override { host.wake_[1] = std::move(wake); }
+
+  Result<storage::Have> observe() override {
+    if (host.hooks_.blind)
+      if (auto status = host.hooks_.blind(AgentKind::storage); !status) return status.error();
+    std::lock_guard lock(host.mutex_);
+    host.disks_.free_gib = host.disk_gib_ - std::min(host.disk_gib_, used_gib(host.disks_));
+    return host.disks_;
+  }
+
+  Status perform(const storage::Action& action) override {
+    Status result;
+    std::lock_guard lock(host.mutex_);
+    const AnyId object = action.step == storage::Step::evict_image ? action.image.as<AnyId>() : action.disk.id;
+    if (!host.takes_place(AgentKind::storage, storage::step_name(action.step), object, result)) return result;
+    const Status done = apply(action);
+    return done ? result : done;
+  }
+
+  Status apply(const storage::Action& action) {
+    const auto& want = action.disk;
+    const std::pair key{want.id, want.born};
+    switch (action.step) {
+      case storage::Step::create: {
+        if (host.disks_.disks.contains(key)) return {};
+        const auto used = used_gib(host.disks_);
+        if (used + want.size_gib > host.disk_gib_)
+          return {Errc::no_space, fmt::format("disk {} needs {} GiB, {} are free: free some, or add a node", want.id.str(),
+                                              want.size_gib, host.disk_gib_ - used)};
+        host.disks_.disks[key] = {.id = want.id, .born = want.born, .kind = want.kind, .size_gib = want.size_gib};
+        if (want.image && want.backed) host.disks_.cached[want.image->id] = want.image->sha512;
+        return {};
+      }
+      case storage::Step::grow: {
+        const auto at = host.disks_.disks.find(key);
+        if (at != host.disks_.disks.end()) at->second.size_gib = std::max(at->second.size_gib, want.size_gib);
+        return {};
+      }
+      case storage::Step::remove: host.disks_.disks.erase(key); return {};
+      case storage::Step::evict_image: host.disks_.cached.erase(action.image); return {};
+    }
+    return {};
+  }
+
+  storage::DiskSource source(AnyId id, Born born) const override {
+    return {.type = "file", .path = fmt::format("/simulated/{}.{}", id.str(), born.str()), .format = "qcow2"};
+  }
+
+  SimulatedHost& host;
+};
+
+struct SimulatedHost::Network final : network::Driver {
+  explicit Network(SimulatedHost& host) : host(host) {}
+
+  void on_change(std::function<void()> wake) override { host.wake_[2] = std::move(wake); }
+
+  Result<network::Have> observe() override {
+    if (host.hooks_.blind)
+      if (auto status = host.hooks_.blind(AgentKind::network); !status) return status.error();
+    std::lock_guard lock(host.mutex_);
+    return host.ports_;
+  }
+
+  Status perform(const network::Action& action) override {
+    Status result;
+    std::lock_guard lock(host.mutex_);
+    if (!host.takes_place(AgentKind::network, network::step_name(action.step), {}, result)) return result;
+    auto& have = host.ports_;
+    have.networks.clear();
+    have.ports.clear();
+    for (const auto& [id, want] : action.want.networks) have.networks[id] = {.id = id, .born = want.born};
+    for (const auto& [id, want] : action.want.ports)
+      have.ports[{id, want.born}] = {.id = id, .born = want.born, .ready = true, .plugged = true};
+    have.applied = action.want;
+    have.in_force = true;
+    return result;
+  }
+
+  SimulatedHost& host;
+};
+
+SimulatedHost::SimulatedHost(std::string boot_id, std::uint64_t disk_gib, Hooks hooks)
+    : hooks_(std::move(hooks)), disk_gib_(disk_gib), compute_(std::make_unique<Compute>(*this)),
+      storage_(std::make_unique<Storage>(*this)), network_(std::make_unique<Network>(*this)) {
+  servers_.boot_id = std::move(boot_id);
+}
+SimulatedHost::~SimulatedHost() = default;
+
+compute::Driver& SimulatedHost::compute() { return *compute_; }
+storage::Driver& SimulatedHost::storage() { return *storage_; }
+network::Driver& SimulatedHost::network() { return *network_; }
+
+compute::Have SimulatedHost::servers() const { return std::lock_guard(mutex_), servers_; }
+storage::Have SimulatedHost::disks() const { return std::lock_guard(mutex_), disks_; }
+network::Have SimulatedHost::ports() const { return std::lock_guard(mutex_), ports_; }
+
+bool SimulatedHost::takes_place(AgentKind agent, const std::string& what, AnyId object, Status& result) {
+  const SimulatedFault fault = hooks_.fault ? hooks_.fault(agent, what, object) : SimulatedFault{};
+  switch (fault.kind) {
+    case SimulatedFault::none: break;
+    case SimulatedFault::reply_lost: result = fault.error; break;
+    case SimulatedFault::fails: result = fault.error; return false;
+    case SimulatedFault::effect_lost: return false;
+  }
+  if (hooks_.effect) hooks_.effect(agent, what, object);
+  return true;
+}
+
+void SimulatedHost::stop_guest(ServerId id, compute::StopCause cause) {
+  std::function<void()> wake;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [key, server] : servers_.servers) {
+      if (key.first != id || !server.running) continue;
+      server.running = false;
+      server.cause = cause;
+      wake = wake_[0];
+    }
+  }
+  if (wake) wake();
+}
+
+void SimulatedHost::guest_powers_off(ServerId id) { stop_guest(id, compute::StopCause::guest); }
+void SimulatedHost::kill_guest(ServerId id) { stop_guest(id, compute::StopCause::killed); }
+
+void SimulatedHost::restart(std::string boot_id) {
+  {
+    std::lock_guard lock(mutex_);
+    servers_.boot_id = std::move(boot_id);
+    for (auto& [key, server] : servers_.servers) {
+      if (server.running) server.cause = compute::StopCause::host;
+      server.running = false;
+    }
+    ports_ = {};
+  }
+  for (const auto& wake : wake_)
+    if (wake) wake();
+}
+
+void SimulatedHost::set_deaf(ServerId id, bool deaf) {
+  std::lock_guard lock(mutex_);
+  if (deaf) deaf_.insert(id);
+  else deaf_.erase(id);
+}
+
+}  // namespace reprise

@@ -1,0 +1,80 @@
+// A host that exists only in memory, with the three drivers of its agents: for the simulation, for
+// tests, and for clouds of many nodes on one machine. It behaves as the real ones do under the same
+// contract tests; faults are decided by hooks, never by itself.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <set>
+
+#include "agents/compute/driver.h"
+#include "agents/network/driver.h"
+#include "agents/storage/driver.h"
+
+namespace reprise {
+
+// What becomes of one call of a driver.
+struct SimulatedFault {
+  enum Kind {
+    none,
+    fails,          // no effect, an error
+    reply_lost,     // the effect, and an error all the same
+    effect_lost,    // no effect, but no error either
+  };
+  Kind kind = none;
+  Error error;
+};
+
+class SimulatedHost {
+ public:
+  struct Hooks {
+    // Asked before each perform(); `what` names agent and step, `object` the thing.
+    std::function<SimulatedFault(AgentKind agent, const std::string& what, AnyId object)> fault;
+    // Asked before each observe().
+    std::function<Status(AgentKind agent)> blind;
+    // Told of every effect, for checkers.
+    std::function<void(AgentKind agent, const std::string& what, AnyId object)> effect;
+  };
+
+  explicit SimulatedHost(std::string boot_id, std::uint64_t disk_gib = 1'000'000, Hooks hooks = {});
+  ~SimulatedHost();
+
+  compute::Driver& compute();
+  storage::Driver& storage();
+  network::Driver& network();
+
+  // What is on it now; for checkers.
+  compute::Have servers() const;
+  storage::Have disks() const;
+  network::Have ports() const;
+
+  // From outside: the guest powers itself off, its process is killed, the whole host restarts.
+  void guest_powers_off(ServerId id);
+  void kill_guest(ServerId id);
+  void restart(std::string boot_id);
+  // Guests that do not react to ACPI.
+  void set_deaf(ServerId id, bool deaf);
+
+ private:
+  struct Compute;
+  struct Storage;
+  struct Network;
+  void stop_guest(ServerId id, compute::StopCause cause);
+  // True: the effect takes place. `result` is what the caller is told.
+  bool takes_place(AgentKind agent, const std::string& what, AnyId object, Status& result);
+
+  mutable std::mutex mutex_;
+  Hooks hooks_;
+  std::uint64_t disk_gib_;
+  compute::Have servers_;
+  std::map<ServerId, std::string> consoles_;
+  std::set<ServerId> deaf_;
+  storage::Have disks_;
+  network::Have ports_;
+  std::function<void()> wake_[3];
+  std::unique_ptr<Compute> compute_;
+  std::unique_ptr<Storage> storage_;
+  std::unique_ptr<Network> network_;
+};
+
+}  // namespace reprise

@@ -1,0 +1,45 @@
+#include "agents/storage/plan.h"
+
+namespace reprise::storage {
+namespace {
+
+// A cached image on which no wished disk stands, nor will.
+std::optional<Action> evict_step(const Want& want, const Have& have) {
+  for (const auto& [image, sha512] : have.cached) {
+    bool used = false;
+    for (const auto& [id, disk] : want) used = used || (disk.image && disk.image->id == image);
+    // A disk whose image row is gone may still stand on it.
+    for (const auto& [id, disk] : want) used = used || (disk.kind == DiskKind::boot && !disk.absent && !disk.image);
+    if (!used) return Action{.step = Step::evict_image, .image = image};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Action> next_action(const Want& want, const Have& have, const std::set<AnyId>& skip) {
+  for (const auto& [id, wished] : want) {
+    if (skip.contains(id)) continue;
+    const auto at = have.disks.find({id, wished.born});
+    const bool there = at != have.disks.end();
+    if (wished.absent) {
+      if (there) return Action{.step = Step::remove, .disk = wished};
+      continue;
+    }
+    if (!there) return Action{.step = Step::create, .disk = wished};
+    if (at->second.size_gib < wished.size_gib) return Action{.step = Step::grow, .disk = wished};
+  }
+  return evict_step(want, have);
+}
+
+const char* step_name(Step step) {
+  switch (step) {
+    case Step::create: return "create";
+    case Step::grow: return "grow";
+    case Step::remove: return "remove";
+    case Step::evict_image: return "evict_image";
+  }
+  return "?";
+}
+
+}  // namespace reprise::storage
