@@ -2,6 +2,7 @@
 // is its own: console logs, config drives, a libvirtd that hangs.
 
 #include <filesystem>
+#include <future>
 
 #include "agents/compute/kvm_probe.h"
 #include "agents/core/child_process.h"
@@ -34,7 +35,8 @@ TEST_CASE("libvirt keeps the drivers' contract") {
 }
 
 TEST_CASE("libvirt: the console log, kept within its limit") {
-  LibvirtHost host;
+  // Automatic: whether or not KVM works on this machine, the test's libvirtd does not have it.
+  LibvirtHost host([](LibvirtConfig& config) { config.virtualization = Virtualization::automatic; });
   const auto want = host.server(1);
   CHECK_FALSE(host.driver().console(want.id, 0));
   must(host.driver().perform({Step::define, want, {}}));
@@ -84,6 +86,23 @@ TEST_CASE("libvirt: what the guest learns from its config drive") {
   CHECK(host.driver().observe()->servers.size() == 1);
 }
 
+TEST_CASE("libvirt: a server's NIC is on the bridge while it runs, under its port's id, and only then") {
+  LibvirtHost host;
+  REQUIRE(host.libvirtd().tell("ovs") == "bridged");
+  auto want = host.server(1);
+  want.nics = {NicLink{PortId{0xabcdef0123456789, 5}, Born{3, 2}, Mac{0xfa163e000001}, 1450}};
+  must(host.driver().perform({Step::define, want, {}}));
+  CHECK(host.libvirtd().tell("ports") == "");
+  must(host.driver().perform({Step::start, want, {}}));
+  CHECK(host.driver().observe()->servers.at({want.id, want.born}).nics == want.nics);
+  const auto tap = tap_name(want.nics[0].port);
+  CHECK(tap == "tapabcdef01234");
+  CHECK(host.libvirtd().tell("ports") == tap);
+  CHECK(host.libvirtd().tell("iface " + tap) == "\"" + want.nics[0].port.str() + "\" 1450");
+  must(host.driver().perform({Step::remove, want, {}}));
+  CHECK(host.libvirtd().tell("ports") == "");
+}
+
 TEST_CASE("libvirt: a QEMU that is told to quit is not a guest that powers off") {
   LibvirtHost host;
   const auto want = host.server(1);
@@ -102,6 +121,61 @@ TEST_CASE("libvirt: a QEMU that is told to quit is not a guest that powers off")
     if (!running) CHECK(server.cause == StopCause::killed);
     else REQUIRE(wakes->wait(seen, deadline));
   }
+}
+
+TEST_CASE("libvirt: a server that cannot start says why, and starts when the reason is gone") {
+  LibvirtHost host;
+  auto want = host.server(1);
+  must(host.driver().perform({Step::define, want, {}}));
+  const auto disk = host.disk_file(want.disks[0].id, want.born);
+  fs::rename(disk, disk + ".away");
+  const auto refused = host.driver().perform({Step::start, want, {}});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().text.find(disk) != std::string::npos);
+  const auto have = host.driver().observe();
+  REQUIRE(have);
+  const auto& server = have->servers.at({want.id, want.born});
+  CHECK_FALSE(server.running);
+  CHECK(server.power_seq == 0);
+  CHECK(server.cause == StopCause::none);
+  fs::rename(disk + ".away", disk);
+  must(host.driver().perform({Step::start, want, {}}));
+
+  auto wrong = host.server(2);
+  wrong.kernel = ImageId{1, 1};
+  const auto no_kernel = host.driver().perform({Step::define, wrong, {}});
+  REQUIRE_FALSE(no_kernel);
+  CHECK(no_kernel.error().code == Errc::not_found);
+  CHECK(no_kernel.error().text.find("kernel") != std::string::npos);
+}
+
+TEST_CASE("libvirt: a libvirtd that dies in the middle of any step holds nobody, and the step is repeated") {
+  LibvirtHost host;
+  const auto wakes = std::make_shared<Wakes>();
+  host.driver().on_change([wakes] { wakes->wake(); });
+  auto want = host.server(1);
+  auto stop = want;
+  stop.on = false;
+  stop.power_seq = 11;
+  const auto volume = host.volume(1);
+  const std::vector<Action> life{{Step::define, want, {}},          {Step::start, want, {}},
+                                 {Step::attach_disk, want, volume}, {Step::reboot_hard, want, {}},
+                                 {Step::stop_hard, stop, {}},       {Step::detach_disk, stop, volume},
+                                 {Step::remove, want, {}}};
+  for (const auto& action : life) {
+    auto first = std::async(std::launch::async, [&] { return host.driver().perform(action); });
+    host.libvirtd().tell("kill");
+    REQUIRE(first.wait_for(guest_deadline) == std::future_status::ready);
+    const auto outcome = first.get();
+    INFO("step " << static_cast<int>(action.step) << ": " << (outcome ? "done" : outcome.error().text));
+    if (!outcome) CHECK(outcome.error().code == Errc::unreachable);
+    const int seen = wakes->count();
+    host.libvirtd().tell("start");
+    if (!host.driver().observe()) REQUIRE(wakes->wait(seen, Clock::now() + guest_deadline));
+    must(host.driver().perform(action));
+  }
+  CHECK(host.driver().observe()->servers.empty());
+  CHECK(host.leftovers(want.id) == "");
 }
 
 TEST_CASE("libvirt: a libvirtd that hangs is given up, and taken back when it goes on") {

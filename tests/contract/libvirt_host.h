@@ -40,7 +40,9 @@ inline std::string text_of(const std::string& path) {
 
 inline std::string temporary_folder() {
   std::string pattern = "/tmp/reprise-compute-XXXXXX";
-  return mkdtemp(pattern.data());
+  const std::string folder = mkdtemp(pattern.data());
+  fs::permissions(folder, fs::perms(0711));  // a QEMU under a user of its own passes through
+  return folder;
 }
 
 class LibvirtHost final : public ContractHost {
@@ -143,6 +145,9 @@ class LibvirtHost final : public ContractHost {
     return found;
   }
 
+  std::string disk_file(AnyId id, Born born) const {
+    return fmt::format("{}/disks/{}.{}.raw", root_, id.str(), born.str());
+  }
   PrivateLibvirtd& libvirtd() { return *libvirtd_; }
   std::string folder_of(const ServerWant& want) const {
     return fmt::format("{}/state/servers/{}.{}", root_, want.id.str(), want.born.str());
@@ -179,9 +184,6 @@ class LibvirtHost final : public ContractHost {
   };
   using DomainPtr = std::unique_ptr<virDomain, FreeDomain>;
 
-  std::string disk_file(AnyId id, Born born) const {
-    return fmt::format("{}/disks/{}.{}.raw", root_, id.str(), born.str());
-  }
   virConnectPtr operators() {
     if (operator_ == nullptr) operator_ = virConnectOpen(libvirtd_->uri().c_str());
     REQUIRE(operator_ != nullptr);

@@ -54,6 +54,17 @@ while read -r command name; do
   end-guest) kill -TERM "$(guest_pid "$name")"; echo ended ;;
   # As a power cut does it: every process but this one, and what is in /run.
   power-cut) kill -9 -1; wait; rm -rf /run/libvirt/*; echo dark ;;
+  # A bridge in userspace for the guests' taps; libvirt itself asks ovs-vsctl to plug them.
+  ovs)
+    mkdir -p "$D/ovs" /run/openvswitch && mount --bind "$D/ovs" /run/openvswitch || fail "cannot bind /run/openvswitch"
+    ovsdb-tool create "$D/ovs/conf.db" /usr/share/openvswitch/vswitch.ovsschema || fail "no OVS database"
+    ovsdb-server --detach --no-chdir --pidfile --log-file="$D/log/ovsdb.log" --remote=punix:/run/openvswitch/db.sock \
+      "$D/ovs/conf.db" && ovs-vsctl --no-wait init || fail "no ovsdb-server"
+    ovs-vswitchd --detach --no-chdir --pidfile --log-file="$D/log/vswitchd.log" || fail "no ovs-vswitchd"
+    ovs-vsctl --timeout=20 add-br br-int -- set bridge br-int datapath_type=netdev fail_mode=secure || fail "no br-int"
+    echo bridged ;;
+  ports) echo $(ovs-vsctl --timeout=20 list-ports br-int) ;;
+  iface) echo $(ovs-vsctl --timeout=20 get Interface "$name" external_ids:iface-id mtu) ;;
   *) fail "unknown command $command" ;;
   esac
 done
