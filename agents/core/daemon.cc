@@ -83,7 +83,8 @@ std::vector<std::string> argv_of(pid_t pid) {
 
 bool same_file(const std::string& one, const std::string& other) {
   struct stat a, b;
-  return stat(one.c_str(), &a) == 0 && stat(other.c_str(), &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+  return stat(one.c_str(), &a) == 0 && stat(other.c_str(), &b) == 0 && a.st_ino == b.st_ino &&
+         a.st_dev == b.st_dev;
 }
 
 bool is_as_wanted(pid_t pid, const DaemonSpec& spec) {
@@ -97,13 +98,15 @@ std::optional<pid_t> named_by(const std::string& pid_file) {
   std::istringstream content(slurp(pid_file));
   pid_t pid = 0;
   std::uint64_t started = 0;
-  if (!(content >> pid >> started) || pid <= 0 || started == 0 || start_time(pid) != started) return std::nullopt;
+  if (!(content >> pid >> started) || pid <= 0 || started == 0 || start_time(pid) != started)
+    return std::nullopt;
   return pid;
 }
 
 bool has_mark(pid_t pid, const DaemonSpec& spec) {
   const auto argv = argv_of(pid);
-  return !argv.empty() && argv[0] == spec.argv[0] && std::find(argv.begin(), argv.end(), spec.mark) != argv.end() &&
+  return !argv.empty() && argv[0] == spec.argv[0] &&
+         std::find(argv.begin(), argv.end(), spec.mark) != argv.end() &&
          same_file(fmt::format("/proc/{}/ns/pid", pid), "/proc/self/ns/pid");
 }
 
@@ -163,8 +166,8 @@ class InNetns {
 Result<pid_t> spawn(const DaemonSpec& spec) {
   InNetns inside(spec.netns);
   if (inside.error() != 0)
-    return {Errc::not_found, fmt::format("{}: cannot enter the network namespace {}: {}", spec.name, spec.netns,
-                                         std::strerror(inside.error()))};
+    return {Errc::not_found, fmt::format("{}: cannot enter the network namespace {}: {}", spec.name,
+                                         spec.netns, std::strerror(inside.error()))};
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_t files;
   posix_spawnattr_init(&attributes);
@@ -188,8 +191,9 @@ Result<pid_t> spawn(const DaemonSpec& spec) {
   posix_spawn_file_actions_destroy(&files);
   posix_spawnattr_destroy(&attributes);
   if (error == 0) return pid;
-  return {error == ENOENT ? Errc::not_found : Errc::denied,
-          fmt::format("{}: cannot start {} (log {}): {}", spec.name, spec.argv[0], log, std::strerror(error))};
+  return {
+      error == ENOENT ? Errc::not_found : Errc::denied,
+      fmt::format("{}: cannot start {} (log {}): {}", spec.name, spec.argv[0], log, std::strerror(error))};
 }
 
 std::string last_words(const std::string& log_file) {
@@ -217,15 +221,15 @@ bool end_process(const Fd& pidfd, milliseconds grace) {
 struct Supervisor::Inner {
   struct Kept {
     DaemonSpec spec;
-    pid_t pid = 0;            // 0: down
+    pid_t pid = 0;  // 0: down
     Fd pidfd;
     Clock::time_point started, again_at;
     milliseconds back_off{0};
-    std::string last_end;     // how it ended
+    std::string last_end;  // how it ended
   };
 
   mutable std::mutex mutex;
-  std::mutex one_call;        // keep() and stop() come one after the other
+  std::mutex one_call;  // keep() and stop() come one after the other
   std::map<std::string, Kept> kept;
   std::function<void(const std::string&)> told;
   Fd wake{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
@@ -245,7 +249,8 @@ struct Supervisor::Inner {
 Status Supervisor::Inner::start(Kept& daemon) {
   std::error_code ignored;
   for (const auto& file : {daemon.spec.pid_file, daemon.spec.log_file})
-    if (!file.empty()) std::filesystem::create_directories(std::filesystem::path(file).parent_path(), ignored);
+    if (!file.empty())
+      std::filesystem::create_directories(std::filesystem::path(file).parent_path(), ignored);
   if (!daemon.spec.ready_file.empty()) std::filesystem::remove(daemon.spec.ready_file, ignored);
   auto pid = spawn(daemon.spec);
   if (!pid) return pid.error();
@@ -280,11 +285,13 @@ bool Supervisor::Inner::adopt(Kept& daemon) {
 void Supervisor::Inner::ended(Kept& daemon) {
   siginfo_t info{};
   daemon.last_end = "ended";
-  if (waitid(P_PIDFD, static_cast<id_t>(daemon.pidfd.get()), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0)
+  if (waitid(P_PIDFD, static_cast<id_t>(daemon.pidfd.get()), &info, WEXITED | WNOHANG) == 0 &&
+      info.si_pid != 0)
     daemon.last_end = info.si_code == CLD_EXITED ? fmt::format("exited with status {}", info.si_status)
                                                  : fmt::format("was ended by signal {}", info.si_status);
   const bool well = Clock::now() - daemon.started >= ran_well;
-  daemon.back_off = well ? milliseconds{0} : std::min(back_off_most, std::max(back_off_first, daemon.back_off * 2));
+  daemon.back_off =
+      well ? milliseconds{0} : std::min(back_off_most, std::max(back_off_first, daemon.back_off * 2));
   // The first end of a daemon that served is no reason to wait either.
   daemon.again_at = Clock::now() + (daemon.back_off == back_off_first ? milliseconds{0} : daemon.back_off);
   daemon.pid = 0;
@@ -308,7 +315,8 @@ void Supervisor::Inner::run() {
     }
     int timeout = -1;
     if (next != Clock::time_point::max())
-      timeout = static_cast<int>(std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(next - Clock::now()).count()));
+      timeout = static_cast<int>(
+          std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(next - Clock::now()).count()));
     if (poll(fds.data(), fds.size(), timeout) < 0 && errno != EINTR) CHECK(false);
     eventfd_t drained;
     (void)eventfd_read(wake.get(), &drained);
@@ -343,7 +351,8 @@ Status Supervisor::Inner::await_ready(const DaemonSpec& spec) {
   std::error_code ignored;
   std::filesystem::create_directories(file.parent_path(), ignored);
   if (!watch || inotify_add_watch(watch.get(), file.parent_path().c_str(), IN_CREATE | IN_MOVED_TO) < 0)
-    return {Errc::denied, fmt::format("{}: cannot watch {}: {}", spec.name, file.parent_path().string(), std::strerror(errno))};
+    return {Errc::denied, fmt::format("{}: cannot watch {}: {}", spec.name, file.parent_path().string(),
+                                      std::strerror(errno))};
   const auto deadline = Clock::now() + spec.ready_within;
   while (access(spec.ready_file.c_str(), F_OK) != 0) {
     Fd alive;
@@ -359,8 +368,9 @@ Status Supervisor::Inner::await_ready(const DaemonSpec& spec) {
     pollfd fds[] = {{watch.get(), POLLIN, 0}, {alive.get(), POLLIN, 0}};
     const bool news = left > 0 && poll(fds, 2, static_cast<int>(left)) > 0;
     if (!alive || (fds[1].revents & POLLIN))
-      return {Errc::unreachable, fmt::format("{} {} right after its start; its last words: \"{}\"; the rest is in {}",
-                                             spec.name, last_end.empty() ? "ended" : last_end, last_words(spec.log_file), spec.log_file)};
+      return {Errc::unreachable,
+              fmt::format("{} {} right after its start; its last words: \"{}\"; the rest is in {}", spec.name,
+                          last_end.empty() ? "ended" : last_end, last_words(spec.log_file), spec.log_file)};
     if (!news)
       return {Errc::unreachable, fmt::format("{} runs, but did not make {} within {} ms; see {}", spec.name,
                                              spec.ready_file, spec.ready_within.count(), spec.log_file)};
@@ -433,7 +443,8 @@ Status Supervisor::stop(const DaemonSpec& spec, milliseconds grace) {
   }
   inner_->nudge();
   if (daemon.pid != 0 && daemon.pidfd && !end_process(daemon.pidfd, grace))
-    return {Errc::timed_out, fmt::format("{} (pid {}) does not end, even by SIGKILL: look at it with ps", spec.name, daemon.pid)};
+    return {Errc::timed_out, fmt::format("{} (pid {}) does not end, even by SIGKILL: look at it with ps",
+                                         spec.name, daemon.pid)};
   unlink(spec.pid_file.c_str());
   if (!daemon.spec.pid_file.empty()) unlink(daemon.spec.pid_file.c_str());
   return {};

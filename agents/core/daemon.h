@@ -28,13 +28,13 @@
 namespace reprise {
 
 struct DaemonSpec {
-  std::string name;                   // the key within one supervisor, for people too
-  std::vector<std::string> argv;      // argv[0] is a path
-  std::string pid_file;               // ours: "PID\nSTART\n"; the daemon's own must be another file
-  std::string log_file;               // its stdout and stderr, appended
-  std::string netns;                  // path of the network namespace to start it in; empty: ours
-  std::string mark;                   // an argument that only this daemon has: its own socket, folder, pid file
-  std::string ready_file;             // appears when it serves (its socket, its own pid file); empty: at once
+  std::string name;               // the key within one supervisor, for people too
+  std::vector<std::string> argv;  // argv[0] is a path
+  std::string pid_file;           // ours: "PID\nSTART\n"; the daemon's own must be another file
+  std::string log_file;           // its stdout and stderr, appended
+  std::string netns;              // path of the network namespace to start it in; empty: ours
+  std::string mark;               // an argument that only this daemon has: its own socket, folder, pid file
+  std::string ready_file;         // appears when it serves (its socket, its own pid file); empty: at once
   std::chrono::milliseconds ready_within{10'000};
   bool operator==(const DaemonSpec&) const = default;
 };

@@ -36,7 +36,8 @@ Status replace_file(const fs::path& path, const std::string& content) {
   file << content;
   file.close();
   if (!file || rename(fresh.c_str(), path.c_str()) != 0)
-    return {errno == ENOSPC ? Errc::no_space : Errc::denied, fmt::format("cannot write {}: {}", path.string(), std::strerror(errno))};
+    return {errno == ENOSPC ? Errc::no_space : Errc::denied,
+            fmt::format("cannot write {}: {}", path.string(), std::strerror(errno))};
   return {};
 }
 
@@ -61,15 +62,21 @@ std::string leg_name(NetworkId network) { return "dh-" + short_name(network); }
 std::string namespace_name(NetworkId network) { return "rp-" + short_name(network); }
 
 Dhcp::Dhcp(std::string run_dir, std::string dnsmasq, std::function<void()> changed)
-    : run_dir_(std::move(run_dir)), dnsmasq_(std::move(dnsmasq)),
+    : run_dir_(std::move(run_dir)),
+      dnsmasq_(std::move(dnsmasq)),
       supervisor_([changed = std::move(changed)](const std::string&) { changed(); }) {}
 
 std::string Dhcp::folder(NetworkId network) const { return run_dir_ + "/" + network.str(); }
 
 DaemonSpec Dhcp::daemon_of(NetworkId network) const {
   const std::string where = folder(network);
-  return {"dnsmasq of " + network.str(), {dnsmasq_}, where + "/pid", where + "/log", netns_path(namespace_name(network)),
-          "--pid-file=" + where + "/serving", where + "/serving"};
+  return {"dnsmasq of " + network.str(),
+          {dnsmasq_},
+          where + "/pid",
+          where + "/log",
+          netns_path(namespace_name(network)),
+          "--pid-file=" + where + "/serving",
+          where + "/serving"};
 }
 
 DaemonSpec Dhcp::daemon(const NetworkWant& network) const {
@@ -81,7 +88,8 @@ DaemonSpec Dhcp::daemon(const NetworkWant& network) const {
 Result<bool> Dhcp::prepare(const NetworkWant& network) {
   std::error_code error;
   fs::create_directories(folder(network.id), error);
-  if (error) return {Errc::denied, fmt::format("cannot make the folder {}: {}", folder(network.id), error.message())};
+  if (error)
+    return {Errc::denied, fmt::format("cannot make the folder {}: {}", folder(network.id), error.message())};
   const std::string ns = namespace_name(network.id), leg = leg_name(network.id);
   if (auto made = add_netns(ns); !made) return made.error();
   auto inside = Netlink::open(netns_path(ns));
@@ -99,10 +107,10 @@ Result<bool> Dhcp::prepare(const NetworkWant& network) {
     if (auto gone = inside->remove_link(device); !gone) return gone.error();
     if (auto made = outside->add_veth(leg, device, netns_path(ns)); !made) return made.error();
   }
-  for (const auto& step : {inside->set_link("lo", std::nullopt, std::nullopt, true),
-                           outside->no_offload(leg), inside->no_offload(device),
-                           outside->set_link(leg, std::nullopt, network.mtu, true),
-                           inside->set_link(device, network.dhcp_mac, network.mtu, true)})
+  for (const auto& step :
+       {inside->set_link("lo", std::nullopt, std::nullopt, true), outside->no_offload(leg),
+        inside->no_offload(device), outside->set_link(leg, std::nullopt, network.mtu, true),
+        inside->set_link(device, network.dhcp_mac, network.mtu, true)})
     if (!step) return step.error();
 
   auto has = inside->addresses(device);
@@ -127,13 +135,15 @@ Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*
   const DaemonSpec spec = daemon(network);
   if (!wants_dnsmasq(network)) {
     told_.erase(network.id);
-    return supervisor_.stop(spec);
+    const bool ran = fs::exists(spec.pid_file) || fs::exists(spec.ready_file);
+    return ran ? supervisor_.stop(spec) : Status{};
   }
   if (auto kept = supervisor_.keep(spec); !kept) return kept;
   const auto pid = supervisor_.pid(spec.name);
   const Told now{pid.value_or(0), options + "\n" + hosts};
   auto& told = told_[network.id];
-  // One that was adopted may have missed a signal: it is told once more. One that ends meanwhile reads them anew.
+  // One that was adopted may have missed a signal: it is told once more. One that ends meanwhile reads them
+  // anew.
   if (told != now) (void)supervisor_.signal(spec.name, SIGHUP);
   told = now;
   return {};
@@ -161,7 +171,9 @@ std::vector<NetworkId> Dhcp::networks() const {
   return found;
 }
 
-DhcpFileSays Dhcp::says(NetworkId network) const { return read_dhcp_hosts(slurp(folder(network) + "/hosts")); }
+DhcpFileSays Dhcp::says(NetworkId network) const {
+  return read_dhcp_hosts(slurp(folder(network) + "/hosts"));
+}
 
 // No subnet with DHCP leaves no options: then there is no dnsmasq.
 bool Dhcp::serving(NetworkId network) const {
@@ -181,7 +193,8 @@ std::string Dhcp::missing_devices(const NetworkWant& network) const {
   if (!(*link)->up || (*link)->mac != network.dhcp_mac || (*link)->mtu != network.mtu)
     return fmt::format("state, MAC or MTU of {} in {}", device, ns);
   auto addresses = inside->addresses(device);
-  if (!addresses || *addresses != wanted_addresses(network)) return fmt::format("addresses of {} in {}", device, ns);
+  if (!addresses || *addresses != wanted_addresses(network))
+    return fmt::format("addresses of {} in {}", device, ns);
   return {};
 }
 

@@ -20,15 +20,15 @@
 
 namespace reprise::network {
 
-std::string leg_name(NetworkId network);        // the device on br-int
+std::string leg_name(NetworkId network);  // the device on br-int
 std::string namespace_name(NetworkId network);
 
 class Dhcp {
  public:
   Dhcp(std::string run_dir, std::string dnsmasq, std::function<void()> changed);
 
-  // Namespace, veth and addresses: before the leg is put on br-int. True: the veth has just been made, so that
-  // a switch which had one of that name still holds the one that is gone.
+  // Namespace, veth and addresses: before the leg is put on br-int. True: the veth has just been made, so
+  // that a switch which had one of that name still holds the one that is gone.
   Result<bool> prepare(const NetworkWant& network);
   // Files and dnsmasq: after the flows are in force, so that what the hosts file names is so.
   Status serve(const NetworkWant& network, const std::vector<const PortWant*>& ports);

@@ -10,7 +10,9 @@ namespace reprise::network {
 namespace {
 
 std::string tag_of(const SubnetWant& subnet) { return "s" + subnet.id.hex(); }
-std::string mask_of(std::uint8_t prefix) { return Ipv4{prefix == 0 ? 0 : 0xffffffffu << (32 - prefix)}.str(); }
+std::string mask_of(std::uint8_t prefix) {
+  return Ipv4{prefix == 0 ? 0 : 0xffffffffu << (32 - prefix)}.str();
+}
 
 const SubnetWant* dhcp_subnet(const NetworkWant& network, SubnetId id) {
   for (const auto& subnet : network.subnets)
@@ -18,7 +20,8 @@ const SubnetWant* dhcp_subnet(const NetworkWant& network, SubnetId id) {
   return nullptr;
 }
 
-// A name as dnsmasq can take it: anything that it would read as another field, or as another line, is left out.
+// A name as dnsmasq can take it: anything that it would read as another field, or as another line, is left
+// out.
 bool fit_name(const std::string& name) {
   const auto allowed = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-'; };
   if (name.empty() || name.size() > 63 || name == "infinite" || name == "ignore") return false;
@@ -29,7 +32,8 @@ bool fit_name(const std::string& name) {
 }  // namespace
 
 bool wants_dnsmasq(const NetworkWant& network) {
-  return std::any_of(network.subnets.begin(), network.subnets.end(), [](const auto& s) { return s.dhcp && s.dhcp_address; });
+  return std::any_of(network.subnets.begin(), network.subnets.end(),
+                     [](const auto& s) { return s.dhcp && s.dhcp_address; });
 }
 
 // dnsmasq skips the comments. A client takes one address by DHCP: the port's first in a subnet with DHCP.
@@ -37,8 +41,9 @@ std::string dhcp_hosts(const NetworkWant& network, const std::vector<const PortW
   std::string text = fmt::format("# network {} born {}\n", network.id.str(), network.born.str());
   for (const PortWant* port : ports) {
     text += fmt::format("# port {} born {}\n", port->id.str(), port->born.str());
-    const auto given = std::find_if(port->addresses.begin(), port->addresses.end(),
-                                    [&](const auto& fixed) { return dhcp_subnet(network, fixed.subnet) != nullptr; });
+    const auto given = std::find_if(port->addresses.begin(), port->addresses.end(), [&](const auto& fixed) {
+      return dhcp_subnet(network, fixed.subnet) != nullptr;
+    });
     if (given == port->addresses.end()) continue;
     text += fmt::format("{},{},{}infinite\n", port->mac.str(), given->address.str(),
                         fit_name(port->hostname) ? port->hostname + "," : "");
@@ -67,17 +72,27 @@ std::string dhcp_options(const NetworkWant& network) {
 }
 
 // Never set: in the hosts file (dnsmasq 2.90 dies of it at SIGHUP); tags come from the ranges only.
-std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string& dnsmasq, const std::string& folder) {
-  std::vector<std::string> argv{dnsmasq, "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--port=0",
-                                "--bind-interfaces", fmt::format("--interface={}", dhcp_device), "--except-interface=lo"};
+std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string& dnsmasq,
+                                   const std::string& folder) {
+  std::vector<std::string> argv{dnsmasq,
+                                "--keep-in-foreground",
+                                "--conf-file=/dev/null",
+                                "--no-hosts",
+                                "--no-resolv",
+                                "--port=0",
+                                "--bind-interfaces",
+                                fmt::format("--interface={}", dhcp_device),
+                                "--except-interface=lo"};
   for (const auto& subnet : network.subnets)
     if (dhcp_subnet(network, subnet.id))
-      argv.push_back(fmt::format("--dhcp-range=set:{},{},static,{},86400s", tag_of(subnet), subnet.base.str(), mask_of(subnet.prefix)));
-  for (const std::string& rest : {"--dhcp-hostsfile=" + folder + "/hosts", "--dhcp-optsfile=" + folder + "/opts",
-                                  std::string("--dhcp-ignore=tag:!known"), std::string("--dhcp-authoritative"),
-                                  std::string("--no-ping"), std::string("--leasefile-ro"), std::string("--quiet-dhcp"),
-                                  std::string("--log-facility=-"), "--pid-file=" + folder + "/serving",
-                                  std::string("--user=root"), std::string("--group=root")})
+      argv.push_back(fmt::format("--dhcp-range=set:{},{},static,{},86400s", tag_of(subnet), subnet.base.str(),
+                                 mask_of(subnet.prefix)));
+  for (const std::string& rest :
+       {"--dhcp-hostsfile=" + folder + "/hosts", "--dhcp-optsfile=" + folder + "/opts",
+        std::string("--dhcp-ignore=tag:!known"), std::string("--dhcp-authoritative"),
+        std::string("--no-ping"), std::string("--leasefile-ro"), std::string("--quiet-dhcp"),
+        std::string("--log-facility=-"), "--pid-file=" + folder + "/serving", std::string("--user=root"),
+        std::string("--group=root")})
     argv.push_back(rest);
   return argv;
 }

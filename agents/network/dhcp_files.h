@@ -18,7 +18,8 @@ inline constexpr const char* dhcp_device = "dhcp0";  // inside of the namespace
 
 std::string dhcp_hosts(const NetworkWant& network, const std::vector<const PortWant*>& ports);
 std::string dhcp_options(const NetworkWant& network);
-std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string& dnsmasq, const std::string& folder);
+std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string& dnsmasq,
+                                   const std::string& folder);
 bool wants_dnsmasq(const NetworkWant& network);
 
 // What a hosts file says it is for; broken lines are left out.

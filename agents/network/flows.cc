@@ -11,9 +11,10 @@ constexpr const char* group_mac = "01:00:00:00:00:00/01:00:00:00:00:00";  // bro
 class Writer {
  public:
   explicit Writer(std::vector<Flow>& out) : out_(out) {}
-  void operator()(PortId port, int table, int priority, const std::string& match, const std::string& actions) {
-    out_.push_back({port, fmt::format("table={},priority={}{}{},actions={}", table, priority, match.empty() ? "" : ",",
-                                      match, actions)});
+  void operator()(PortId port, int table, int priority, const std::string& match,
+                  const std::string& actions) {
+    out_.push_back({port, fmt::format("table={},priority={}{}{},actions={}", table, priority,
+                                      match.empty() ? "" : ",", match, actions)});
   }
   void operator()(int table, int priority, const std::string& match, const std::string& actions) {
     (*this)(PortId{}, table, priority, match, actions);
@@ -30,7 +31,9 @@ struct Carried {
   std::vector<std::pair<const PortWant*, std::uint32_t>> guests;  // in the order of their ids
 
   std::string here() const { return fmt::format("reg5={}", network.vlan); }
-  std::string enter(int table) const { return fmt::format("set_field:{}->reg5,resubmit(,{})", network.vlan, table); }
+  std::string enter(int table) const {
+    return fmt::format("set_field:{}->reg5,resubmit(,{})", network.vlan, table);
+  }
   std::string to_wire() const {
     return fmt::format("push_vlan:0x8100,set_field:{}->vlan_vid,output:{}", 4096 + network.vlan, *uplink);
   }
@@ -114,7 +117,8 @@ void guest(Writer& flow, const Carried& at, const PortWant& port, std::uint32_t 
   flow(port.id, 0, 100, in + ",vlan_tci=0x0000/0x1fff", at.enter(10));
   flow(port.id, 10, 50, in + ",udp,tp_src=67", "drop");
   flow(port.id, 10, 40, arp + ",arp_spa=0.0.0.0", "resubmit(,30)");
-  flow(port.id, 10, 40, from + ",udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67", "resubmit(,30)");
+  flow(port.id, 10, 40, from + ",udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67",
+       "resubmit(,30)");
   for (const auto& fixed : port.addresses) {
     flow(port.id, 10, 40, fmt::format("{},arp_spa={}", arp, fixed.address.str()), "resubmit(,30)");
     flow(port.id, 10, 30, fmt::format("{},ip,nw_src={}", from, fixed.address.str()), from_guest_checked());
@@ -130,8 +134,10 @@ std::vector<Flow> flows(const Want& want, const Ofports& ofports) {
   std::map<NetworkId, Carried> carried;
   for (const auto& [id, network] : want.networks) {
     const auto leg = ofports.legs.find(id);
-    carried.emplace(id, Carried{network, leg == ofports.legs.end() ? std::nullopt : std::optional(leg->second),
-                                ofports.uplink, {}});
+    carried.emplace(id, Carried{network,
+                                leg == ofports.legs.end() ? std::nullopt : std::optional(leg->second),
+                                ofports.uplink,
+                                {}});
   }
   for (const auto& [id, port] : want.ports) {
     const auto at = carried.find(port.network);

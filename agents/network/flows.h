@@ -11,7 +11,8 @@
 //   two places to lead through them.
 //
 // A DHCP namespace has the same MAC and address on every node. So it speaks with this node's guests
-// only: what it sends never goes to the wire, and what on the wire claims to be it, or asks for it, is dropped.
+// only: what it sends never goes to the wire, and what on the wire claims to be it, or asks for it, is
+// dropped.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,7 @@ struct Ofports {
 };
 
 struct Flow {
-  PortId port;        // whose it is; none for a network's own
+  PortId port;  // whose it is; none for a network's own
   std::string text;
   auto operator<=>(const Flow&) const = default;
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/ethtool.h>
+#include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/magic.h>
 #include <linux/rtnetlink.h>
@@ -32,12 +33,22 @@ constexpr const char* netns_folder = "/run/netns";
 
 Errc code_of(int error) {
   switch (error) {
-    case EPERM: case EACCES: return Errc::denied;
-    case ENODEV: case ENOENT: return Errc::not_found;
-    case EEXIST: return Errc::exists;
-    case ENOMEM: case ENOBUFS: case ENOSPC: return Errc::no_space;
-    case EOPNOTSUPP: return Errc::unsupported;
-    default: return Errc::conflict;
+    case EPERM:
+    case EACCES:
+      return Errc::denied;
+    case ENODEV:
+    case ENOENT:
+      return Errc::not_found;
+    case EEXIST:
+      return Errc::exists;
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+      return Errc::no_space;
+    case EOPNOTSUPP:
+      return Errc::unsupported;
+    default:
+      return Errc::conflict;
   }
 }
 
@@ -100,7 +111,8 @@ int answers(int socket, std::uint32_t seq, const std::function<void(const nlmsgh
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return errno;
     auto left = static_cast<unsigned>(got);
-    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
+    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(header, left);
+         header = NLMSG_NEXT(header, left)) {
       if (header->nlmsg_seq != seq) continue;
       if (header->nlmsg_type == NLMSG_ERROR) return -static_cast<nlmsgerr*>(NLMSG_DATA(header))->error;
       if (header->nlmsg_type == NLMSG_DONE) return 0;
@@ -149,7 +161,9 @@ Result<Netlink> Netlink::open(const std::string& netns) {
 }
 
 Netlink::Netlink(Netlink&& other) noexcept
-    : route_(std::exchange(other.route_, -1)), control_(std::exchange(other.control_, -1)), seq_(other.seq_) {}
+    : route_(std::exchange(other.route_, -1)),
+      control_(std::exchange(other.control_, -1)),
+      seq_(other.seq_) {}
 
 Netlink::~Netlink() {
   if (route_ >= 0) close(route_);
@@ -167,18 +181,20 @@ Result<std::optional<Link>> Netlink::link(const std::string& name) {
   message.put(IFLA_IFNAME, name);
   std::optional<Link> found;
   int error = send_numbered(route_, message.finish(), ++seq_);
-  if (error == 0) error = answers(route_, seq_, [&](const nlmsghdr* header) {
-    const auto* info = static_cast<const ifinfomsg*>(NLMSG_DATA(header));
-    Link link{info->ifi_index, {}, 0, (info->ifi_flags & IFF_UP) != 0};
-    auto left = IFLA_PAYLOAD(header);
-    for (const rtattr* attribute = IFLA_RTA(info); RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
-      const auto* data = static_cast<const unsigned char*>(RTA_DATA(attribute));
-      if (attribute->rta_type == IFLA_MTU) std::memcpy(&link.mtu, data, sizeof link.mtu);
-      if (attribute->rta_type == IFLA_ADDRESS && RTA_PAYLOAD(attribute) == 6)
-        for (int i = 0; i < 6; ++i) link.mac.value = link.mac.value << 8 | data[i];
-    }
-    found = link;
-  });
+  if (error == 0)
+    error = answers(route_, seq_, [&](const nlmsghdr* header) {
+      const auto* info = static_cast<const ifinfomsg*>(NLMSG_DATA(header));
+      Link link{info->ifi_index, {}, 0, (info->ifi_flags & IFF_UP) != 0};
+      auto left = IFLA_PAYLOAD(header);
+      for (const rtattr* attribute = IFLA_RTA(info); RTA_OK(attribute, left);
+           attribute = RTA_NEXT(attribute, left)) {
+        const auto* data = static_cast<const unsigned char*>(RTA_DATA(attribute));
+        if (attribute->rta_type == IFLA_MTU) std::memcpy(&link.mtu, data, sizeof link.mtu);
+        if (attribute->rta_type == IFLA_ADDRESS && RTA_PAYLOAD(attribute) == 6)
+          for (int i = 0; i < 6; ++i) link.mac.value = link.mac.value << 8 | data[i];
+      }
+      found = link;
+    });
   if (error == ENODEV) return std::optional<Link>{};
   if (error != 0) return refused("device " + name, error);
   return found;
@@ -212,7 +228,8 @@ Status Netlink::remove_link(const std::string& name) {
   return status.ok() || status.error().code == Errc::not_found ? Status{} : status;
 }
 
-Status Netlink::set_link(const std::string& name, std::optional<Mac> mac, std::optional<std::uint32_t> mtu, bool up) {
+Status Netlink::set_link(const std::string& name, std::optional<Mac> mac, std::optional<std::uint32_t> mtu,
+                         bool up) {
   ifinfomsg info{};
   info.ifi_flags = up ? IFF_UP : 0;
   info.ifi_change = IFF_UP;
@@ -232,17 +249,19 @@ Result<std::set<AddressAndPrefix>> Netlink::addresses(const std::string& name) {
   Message message(RTM_GETADDR, NLM_F_DUMP, query);
   std::set<AddressAndPrefix> found;
   int error = send_numbered(route_, message.finish(), ++seq_);
-  if (error == 0) error = answers(route_, seq_, [&](const nlmsghdr* header) {
-    const auto* info = static_cast<const ifaddrmsg*>(NLMSG_DATA(header));
-    if (static_cast<int>(info->ifa_index) != (*device)->index) return;
-    auto left = IFA_PAYLOAD(header);
-    for (const rtattr* attribute = IFA_RTA(info); RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
-      std::uint32_t address = 0;
-      if (attribute->rta_type != IFA_LOCAL) continue;
-      std::memcpy(&address, RTA_DATA(attribute), sizeof address);
-      found.emplace(Ipv4{ntohl(address)}, info->ifa_prefixlen);
-    }
-  });
+  if (error == 0)
+    error = answers(route_, seq_, [&](const nlmsghdr* header) {
+      const auto* info = static_cast<const ifaddrmsg*>(NLMSG_DATA(header));
+      if (static_cast<int>(info->ifa_index) != (*device)->index) return;
+      auto left = IFA_PAYLOAD(header);
+      for (const rtattr* attribute = IFA_RTA(info); RTA_OK(attribute, left);
+           attribute = RTA_NEXT(attribute, left)) {
+        std::uint32_t address = 0;
+        if (attribute->rta_type != IFA_LOCAL) continue;
+        std::memcpy(&address, RTA_DATA(attribute), sizeof address);
+        found.emplace(Ipv4{ntohl(address)}, info->ifa_prefixlen);
+      }
+    });
   if (error != 0) return refused("addresses of " + name, error);
   return found;
 }
@@ -256,7 +275,8 @@ Message address_message(std::uint16_t type, std::uint16_t flags, int index, Addr
   Message message(type, flags, info);
   const std::uint32_t mask = address.second >= 32 ? 0 : 0xffffffffu >> address.second;
   message.put_u32(IFA_LOCAL, htonl(address.first.value));
-  if (type == RTM_NEWADDR && address.second < 31) message.put_u32(IFA_BROADCAST, htonl(address.first.value | mask));
+  if (type == RTM_NEWADDR && address.second < 31)
+    message.put_u32(IFA_BROADCAST, htonl(address.first.value | mask));
   return message;
 }
 }  // namespace
@@ -266,7 +286,8 @@ Status Netlink::add_address(const std::string& name, AddressAndPrefix address) {
   if (!device) return device.error();
   if (!*device) return {Errc::not_found, "device " + name + " is not there"};
   auto message = address_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, (*device)->index, address);
-  return request(message.finish(), fmt::format("address {}/{} on {}", address.first.str(), address.second, name));
+  return request(message.finish(),
+                 fmt::format("address {}/{} on {}", address.first.str(), address.second, name));
 }
 
 Status Netlink::remove_address(const std::string& name, AddressAndPrefix address) {
@@ -274,7 +295,8 @@ Status Netlink::remove_address(const std::string& name, AddressAndPrefix address
   if (!device) return device.error();
   if (!*device) return {};
   auto message = address_message(RTM_DELADDR, 0, (*device)->index, address);
-  return request(message.finish(), fmt::format("removing address {}/{} from {}", address.first.str(), address.second, name));
+  return request(message.finish(),
+                 fmt::format("removing address {}/{} from {}", address.first.str(), address.second, name));
 }
 
 Status Netlink::no_offload(const std::string& name, bool rx) {
@@ -283,7 +305,8 @@ Status Netlink::no_offload(const std::string& name, bool rx) {
     ethtool_value value{command, 0};
     ifreq request = named(name);
     request.ifr_data = reinterpret_cast<char*>(&value);
-    if (ioctl(control_, SIOCETHTOOL, &request) != 0) return refused("switching off checksum offload of " + name, errno);
+    if (ioctl(control_, SIOCETHTOOL, &request) != 0)
+      return refused("switching off checksum offload of " + name, errno);
   }
   return {};
 }
@@ -295,6 +318,20 @@ Result<std::string> Netlink::driver_of(const std::string& name) {
   request.ifr_data = reinterpret_cast<char*>(&info);
   if (ioctl(control_, SIOCETHTOOL, &request) != 0) return refused("driver of " + name, errno);
   return std::string(info.driver);
+}
+
+bool kernel_has_family(const std::string& family) {
+  const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+  if (fd < 0) return false;
+  genlmsghdr header{};
+  header.cmd = CTRL_CMD_GETFAMILY;
+  header.version = 1;
+  Message message(GENL_ID_CTRL, 0, header);
+  message.put(CTRL_ATTR_FAMILY_NAME, family);
+  int error = send_numbered(fd, message.finish(), 1);
+  if (error == 0) error = answers(fd, 1, {});
+  close(fd);
+  return error == 0;
 }
 
 std::string netns_path(const std::string& name) { return fmt::format("{}/{}", netns_folder, name); }
@@ -326,7 +363,8 @@ Status add_netns(const std::string& name) {
   close(fd);
   int error = 0;
   std::thread([&] {
-    if (unshare(CLONE_NEWNET) != 0 || mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0)
+    if (unshare(CLONE_NEWNET) != 0 ||
+        mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0)
       error = errno;
   }).join();
   if (error != 0) {

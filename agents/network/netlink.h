@@ -56,6 +56,10 @@ class Netlink {
   std::uint32_t seq_ = 0;
 };
 
+// Whether the kernel has this generic netlink family ("ovs_datapath": Open vSwitch's module); asking loads
+// the module where there is one.
+bool kernel_has_family(const std::string& family);
+
 std::string netns_path(const std::string& name);
 Status add_netns(const std::string& name);     // well if it is there
 Status remove_netns(const std::string& name);  // well if there is none

@@ -73,8 +73,11 @@ struct OpenFlow::Installed {
   std::map<std::string, One> flows;
 };
 
-OpenFlow::OpenFlow(OvsLoop& loop, const std::string& run_dir, const std::string& bridge, std::function<void()> changed)
-    : loop_(loop), remote_(fmt::format("unix:{}/{}.mgmt", run_dir, bridge)), changed_(std::move(changed)),
+OpenFlow::OpenFlow(OvsLoop& loop, const std::string& run_dir, const std::string& bridge,
+                   std::function<void()> changed)
+    : loop_(loop),
+      remote_(fmt::format("unix:{}/{}.mgmt", run_dir, bridge)),
+      changed_(std::move(changed)),
       socket_(run_dir, bridge + ".mgmt") {
   loop_.attach(this);
 }
@@ -176,8 +179,11 @@ Status OpenFlow::exchange(std::vector<Message> messages, const std::function<boo
   busy_ = false;
   if (done) return {};
   disconnect();  // half an exchange is on it
-  if (!ended) return {Errc::timed_out, fmt::format("ovs-vswitchd did not answer at {} in time: look at its log", remote_)};
-  return {Errc::unreachable, fmt::format("the connection to ovs-vswitchd at {} broke: {}", remote_, ovs_retval_to_string(broken))};
+  if (!ended)
+    return {Errc::timed_out,
+            fmt::format("ovs-vswitchd did not answer at {} in time: look at its log", remote_)};
+  return {Errc::unreachable, fmt::format("the connection to ovs-vswitchd at {} broke: {}", remote_,
+                                         ovs_retval_to_string(broken))};
 }
 
 Result<const OpenFlow::Wanted*> OpenFlow::understood(const std::vector<Flow>& flows) {
@@ -196,7 +202,8 @@ Result<const OpenFlow::Wanted*> OpenFlow::understood(const std::vector<Flow>& fl
     // As it comes back from the switch: what it has is compared with this.
     ofpbuf actions;
     ofpbuf_init(&actions, 0);
-    const ofperr error = ofputil_decode_flow_mod(&mod, header_of(message.get()), protocol, nullptr, nullptr, &actions, OFPP_MAX, 255);
+    const ofperr error = ofputil_decode_flow_mod(&mod, header_of(message.get()), protocol, nullptr, nullptr,
+                                                 &actions, OFPP_MAX, 255);
     if (error) {
       ofpbuf_uninit(&actions);
       return {Errc::broken, fmt::format("flow \"{}\": {}", flow.text, ofperr_to_string(error))};
@@ -205,11 +212,13 @@ Result<const OpenFlow::Wanted*> OpenFlow::understood(const std::vector<Flow>& fl
     minimatch_expand(&mod.match, &where);
     auto [it, fresh] = wanted->flows.try_emplace(key_of(mod.table_id, where, mod.priority));
     if (fresh)
-      it->second = {actions_of(mod.ofpacts, mod.ofpacts_len), std::string(static_cast<char*>(message->data), message->size), flow.port, flow.text};
+      it->second = {actions_of(mod.ofpacts, mod.ofpacts_len),
+                    std::string(static_cast<char*>(message->data), message->size), flow.port, flow.text};
     const std::string twin = fresh ? "" : it->second.text;
     minimatch_destroy(&mod.match);
     ofpbuf_uninit(&actions);
-    if (!fresh) return {Errc::broken, fmt::format("two flows for one match: \"{}\" and \"{}\"", twin, flow.text)};
+    if (!fresh)
+      return {Errc::broken, fmt::format("two flows for one match: \"{}\" and \"{}\"", twin, flow.text)};
   }
   last_flows_ = flows;
   last_wanted_ = std::move(wanted);
@@ -227,33 +236,36 @@ Result<OpenFlow::Installed> OpenFlow::dump(Clock::time_point deadline) {
   const ovs_be32 xid = header_of(messages[0].get())->xid;
   Installed installed;
   std::string refused;
-  auto status = exchange(std::move(messages), [&](const Message& answer) {
-    const ofp_header* header = header_of(answer.get());
-    if (header->xid != xid) return false;
-    ofptype type;
-    if (ofptype_decode(&type, header) != 0 || type != OFPTYPE_FLOW_STATS_REPLY) {
-      refused = ofperr_to_string(ofperr_decode_msg(header, nullptr));
-      return true;
-    }
-    const bool more = ofpmp_more(header);
-    ofpbuf actions;
-    ofpbuf_init(&actions, 0);
-    ofputil_flow_stats flow;
-    int error;
-    while ((error = ofputil_decode_flow_stats_reply(&flow, answer.get(), false, &actions)) == 0) {
-      Installed::One one;
-      one.table = flow.table_id;
-      one.priority = flow.priority;
-      minimatch_destroy(&one.where);
-      minimatch_init(&one.where, &flow.match);
-      one.actions = actions_of(flow.ofpacts, flow.ofpacts_len);
-      one.ours = ntohll(flow.cookie) == flow_cookie && flow.idle_timeout == 0 && flow.hard_timeout == 0;
-      installed.flows.insert_or_assign(key_of(flow.table_id, flow.match, flow.priority), std::move(one));
-    }
-    ofpbuf_uninit(&actions);
-    if (error != EOF) refused = ofperr_to_string(static_cast<ofperr>(error));
-    return !more || !refused.empty();
-  }, deadline);
+  auto status = exchange(
+      std::move(messages),
+      [&](const Message& answer) {
+        const ofp_header* header = header_of(answer.get());
+        if (header->xid != xid) return false;
+        ofptype type;
+        if (ofptype_decode(&type, header) != 0 || type != OFPTYPE_FLOW_STATS_REPLY) {
+          refused = ofperr_to_string(ofperr_decode_msg(header, nullptr));
+          return true;
+        }
+        const bool more = ofpmp_more(header);
+        ofpbuf actions;
+        ofpbuf_init(&actions, 0);
+        ofputil_flow_stats flow;
+        int error;
+        while ((error = ofputil_decode_flow_stats_reply(&flow, answer.get(), false, &actions)) == 0) {
+          Installed::One one;
+          one.table = flow.table_id;
+          one.priority = flow.priority;
+          minimatch_destroy(&one.where);
+          minimatch_init(&one.where, &flow.match);
+          one.actions = actions_of(flow.ofpacts, flow.ofpacts_len);
+          one.ours = ntohll(flow.cookie) == flow_cookie && flow.idle_timeout == 0 && flow.hard_timeout == 0;
+          installed.flows.insert_or_assign(key_of(flow.table_id, flow.match, flow.priority), std::move(one));
+        }
+        ofpbuf_uninit(&actions);
+        if (error != EOF) refused = ofperr_to_string(static_cast<ofperr>(error));
+        return !more || !refused.empty();
+      },
+      deadline);
   if (!status) return status.error();
   if (!refused.empty()) return {Errc::broken, "ovs-vswitchd's list of flows cannot be read: " + refused};
   return installed;
@@ -275,7 +287,8 @@ Result<FlowsBehind> OpenFlow::compare(const std::vector<Flow>& flows, Clock::tim
     behind.foreign += !(*wanted)->flows.contains(key);
     match where;
     minimatch_expand(&flow.where, &where);
-    if (flow.table == 0 && flow.ours) behind.known.insert(static_cast<std::uint16_t>(where.flow.in_port.ofp_port));
+    if (flow.table == 0 && flow.ours)
+      behind.known.insert(static_cast<std::uint16_t>(where.flow.in_port.ofp_port));
   }
   return behind;
 }
@@ -346,8 +359,9 @@ Status OpenFlow::bundle(std::vector<Message> mods, Clock::time_point deadline) {
   last_xid = header_of(end[0].get())->xid;
   if (auto status = exchange(std::move(end), on_answer, deadline); !status) return status;
   if (!errors.empty())
-    return {Errc::broken, fmt::format("ovs-vswitchd refuses {} of {} flows, none was changed; the first for: {}", errors.size(),
-                                      mods.size(), errors[0])};
+    return {Errc::broken,
+            fmt::format("ovs-vswitchd refuses {} of {} flows, none was changed; the first for: {}",
+                        errors.size(), mods.size(), errors[0])};
   return {};
 }
 

@@ -26,16 +26,17 @@ namespace reprise::network {
 inline constexpr std::uint64_t flow_cookie = 0x5265707269736500;  // "Reprise"
 
 struct FlowsBehind {
-  std::size_t missing = 0;   // wanted, and not there or there with other actions
-  std::size_t foreign = 0;   // there, and not wanted
-  std::set<PortId> ports;    // those with a flow of their own missing
+  std::size_t missing = 0;        // wanted, and not there or there with other actions
+  std::size_t foreign = 0;        // there, and not wanted
+  std::set<PortId> ports;         // those with a flow of their own missing
   std::set<std::uint32_t> known;  // the ofports that the switch takes frames from, wanted or not
   bool none() const { return missing == 0 && foreign == 0; }
 };
 
 class OpenFlow : public OvsLoop::Part {
  public:
-  OpenFlow(OvsLoop& loop, const std::string& run_dir, const std::string& bridge, std::function<void()> changed);
+  OpenFlow(OvsLoop& loop, const std::string& run_dir, const std::string& bridge,
+           std::function<void()> changed);
   ~OpenFlow() override;
 
   Result<FlowsBehind> compare(const std::vector<Flow>& wanted, Clock::time_point deadline);
@@ -46,7 +47,7 @@ class OpenFlow : public OvsLoop::Part {
   void wait() override;
 
  private:
-  struct Wanted;     // flows by table, priority and match
+  struct Wanted;  // flows by table, priority and match
   struct Installed;
   using Message = std::unique_ptr<ofpbuf, void (*)(ofpbuf*)>;
 
@@ -65,7 +66,7 @@ class OpenFlow : public OvsLoop::Part {
   Appearances socket_;
   vconn* vconn_ = nullptr;
   bool connected_ = false;
-  bool busy_ = false;               // exchange() is reading
+  bool busy_ = false;  // exchange() is reading
   Clock::time_point again_at_{};
   std::chrono::milliseconds back_off_{50};
   std::vector<Flow> last_flows_;

@@ -35,7 +35,9 @@ Status make_database(const OvsDaemonsConfig& config) {
   std::filesystem::remove(fresh, error);
   auto made = run_child({config.tool, "create", fresh, config.schema});
   if (!made) return made.error();
-  if (!made->well()) return {Errc::denied, fmt::format("cannot make Open vSwitch's database {}: {}", config.database, made->words())};
+  if (!made->well())
+    return {Errc::denied,
+            fmt::format("cannot make Open vSwitch's database {}: {}", config.database, made->words())};
   std::filesystem::rename(fresh, config.database, error);
   if (error) return {Errc::denied, fmt::format("cannot make {}: {}", config.database, error.message())};
   return {};
@@ -60,7 +62,8 @@ DaemonSpec vswitchd_spec(const OvsDaemonsConfig& config) {
   spec.name = "ovs-vswitchd";
   spec.ready_file = config.run_dir + "/ovs-vswitchd.pid";
   spec.mark = "--pidfile=" + spec.ready_file;
-  spec.argv = {config.vswitchd, "unix:" + database_socket(config), spec.mark, "-vsyslog:off", "-vconsole:warn"};
+  spec.argv = {config.vswitchd, "unix:" + database_socket(config), spec.mark, "-vsyslog:off",
+               "-vconsole:warn"};
   spec.pid_file = config.pid_dir + "/ovs-vswitchd.pid";
   spec.log_file = config.log_dir + "/ovs-vswitchd.log";
   return spec;
@@ -70,7 +73,8 @@ Result<OvsIs> ensure_ovs(Supervisor& supervisor, const OvsDaemonsConfig& config)
   const DaemonSpec server = ovsdb_server_spec(config);
   if (!Supervisor::running(server.pid_file) && answers(database_socket(config))) return OvsIs::the_hosts;
   std::error_code error;
-  for (const auto& folder : {config.run_dir, config.pid_dir, config.log_dir}) std::filesystem::create_directories(folder, error);
+  for (const auto& folder : {config.run_dir, config.pid_dir, config.log_dir})
+    std::filesystem::create_directories(folder, error);
   if (auto made = make_database(config); !made) return made.error();
   for (const auto& spec : {server, vswitchd_spec(config)})
     if (auto kept = supervisor.keep(spec); !kept) return kept.error();

@@ -10,9 +10,10 @@
 namespace reprise::network {
 
 struct OvsDaemonsConfig {
-  std::string run_dir = "/run/openvswitch";   // where libvirt's ovs-vsctl looks for db.sock, and vswitchd makes br-int.mgmt
+  std::string run_dir =
+      "/run/openvswitch";  // where libvirt's ovs-vsctl looks for db.sock, and vswitchd makes br-int.mgmt
   std::string database = "/var/lib/reprise/openvswitch/conf.db";
-  std::string pid_dir = "/run/reprise";       // ovsdb-server.pid, ovs-vswitchd.pid
+  std::string pid_dir = "/run/reprise";  // ovsdb-server.pid, ovs-vswitchd.pid
   std::string log_dir = "/var/log/reprise";
   std::string server = "/usr/sbin/ovsdb-server";
   std::string vswitchd = "/usr/sbin/ovs-vswitchd";

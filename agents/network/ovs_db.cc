@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "agents/network/netlink.h"
 #include "agents/network/ovs_headers.h"
 #include "events/check.h"
 
@@ -18,13 +19,12 @@ constexpr const char* key_uplink = "reprise-uplink";
 const char* protocols[] = {"OpenFlow10", "OpenFlow13", "OpenFlow15"};
 
 void monitor_what_matters(ovsdb_idl* idl) {
-  for (const auto* column : {&ovsrec_open_vswitch_col_bridges, &ovsrec_open_vswitch_col_cur_cfg,
-                             &ovsrec_open_vswitch_col_next_cfg, &ovsrec_open_vswitch_col_datapath_types,
-                             &ovsrec_bridge_col_name, &ovsrec_bridge_col_ports, &ovsrec_bridge_col_fail_mode,
-                             &ovsrec_bridge_col_protocols, &ovsrec_bridge_col_datapath_type,
-                             &ovsrec_bridge_col_external_ids, &ovsrec_port_col_name, &ovsrec_port_col_interfaces,
-                             &ovsrec_interface_col_name, &ovsrec_interface_col_type, &ovsrec_interface_col_ofport,
-                             &ovsrec_interface_col_error, &ovsrec_interface_col_external_ids})
+  for (const auto* column :
+       {&ovsrec_open_vswitch_col_bridges, &ovsrec_open_vswitch_col_cur_cfg, &ovsrec_open_vswitch_col_next_cfg, &ovsrec_bridge_col_name, &ovsrec_bridge_col_ports,
+        &ovsrec_bridge_col_fail_mode, &ovsrec_bridge_col_protocols, &ovsrec_bridge_col_datapath_type,
+        &ovsrec_bridge_col_external_ids, &ovsrec_port_col_name, &ovsrec_port_col_interfaces,
+        &ovsrec_interface_col_name, &ovsrec_interface_col_type, &ovsrec_interface_col_ofport,
+        &ovsrec_interface_col_error, &ovsrec_interface_col_external_ids})
     ovsdb_idl_add_column(idl, column);
 }
 
@@ -50,7 +50,8 @@ SwitchPort picture_of(const ovsrec_interface& row) {
   SwitchPort port{row.name, row.n_ofport ? *row.ofport : 0, row.error ? row.error : "", {}, {}, {}, false};
   if (const char* id = smap_get(&row.external_ids, "iface-id")) port.iface_id = PortId::parse(id);
   if (const char* id = smap_get(&row.external_ids, key_network)) port.network = NetworkId::parse(id);
-  if (const char* born = smap_get(&row.external_ids, key_born)) port.born = Born::parse(born).value_or(Born{});
+  if (const char* born = smap_get(&row.external_ids, key_born))
+    port.born = Born::parse(born).value_or(Born{});
   port.uplink = smap_get(&row.external_ids, key_uplink) != nullptr;
   return port;
 }
@@ -63,9 +64,12 @@ bool has_protocols(const ovsrec_bridge& bridge) {
          });
 }
 
-bool is_secure(const ovsrec_bridge& bridge) { return bridge.fail_mode && std::strcmp(bridge.fail_mode, "secure") == 0; }
+bool is_secure(const ovsrec_bridge& bridge) {
+  return bridge.fail_mode && std::strcmp(bridge.fail_mode, "secure") == 0;
+}
 
-ovsrec_port* add_port(ovsdb_idl_txn* txn, const std::string& name, const Ids& ids, const char* type = nullptr) {
+ovsrec_port* add_port(ovsdb_idl_txn* txn, const std::string& name, const Ids& ids,
+                      const char* type = nullptr) {
   ovsrec_interface* interface = ovsrec_interface_insert(txn);
   ovsrec_interface_set_name(interface, name.c_str());
   if (type) ovsrec_interface_set_type(interface, type);
@@ -85,7 +89,10 @@ const ovsrec_port* find_port(const ovsrec_bridge& bridge, const std::string& nam
 }  // namespace
 
 OvsDb::OvsDb(OvsLoop& loop, OvsDbConfig config, std::function<void()> changed)
-    : loop_(loop), config_(std::move(config)), changed_(std::move(changed)), socket_(config_.run_dir, "db.sock") {
+    : loop_(loop),
+      config_(std::move(config)),
+      changed_(std::move(changed)),
+      socket_(config_.run_dir, "db.sock") {
   connect();
   loop_.attach(this);
 }
@@ -133,8 +140,8 @@ void OvsDb::wait() {
 
 const ovsrec_bridge* OvsDb::find_bridge() const {
   const ovsrec_bridge* bridge;
-  OVSREC_BRIDGE_FOR_EACH (bridge, idl_)
-    if (config_.bridge == bridge->name) return bridge;
+  OVSREC_BRIDGE_FOR_EACH(bridge, idl_)
+  if (config_.bridge == bridge->name) return bridge;
   return nullptr;
 }
 
@@ -157,7 +164,8 @@ Switch OvsDb::picture() const {
 
 Status OvsDb::until_ready(Clock::time_point deadline) {
   if (loop_.run_until([this] { return ready(); }, deadline)) return {};
-  return {Errc::unreachable, fmt::format("ovsdb-server does not answer at {}/db.sock: is it running?", config_.run_dir)};
+  return {Errc::unreachable,
+          fmt::format("ovsdb-server does not answer at {}/db.sock: is it running?", config_.run_dir)};
 }
 
 Result<Switch> OvsDb::look(Clock::time_point deadline) {
@@ -173,8 +181,9 @@ Status OvsDb::in_force(Clock::time_point deadline) {
     return root && root->cur_cfg >= root->next_cfg;
   };
   if (loop_.run_until(caught_up, deadline)) return {};
-  return {Errc::unreachable, fmt::format("ovs-vswitchd does not take on what is in the database at {}/db.sock: is it running?",
-                                         config_.run_dir)};
+  return {Errc::unreachable,
+          fmt::format("ovs-vswitchd does not take on what is in the database at {}/db.sock: is it running?",
+                      config_.run_dir)};
 }
 
 Status OvsDb::commit(const Change& change, Clock::time_point deadline) {
@@ -200,7 +209,8 @@ Status OvsDb::commit(const Change& change, Clock::time_point deadline) {
     txn_ = nullptr;
     if (!changed) return changed;
     if (result == TXN_SUCCESS || result == TXN_UNCHANGED) return {};
-    if (result == TXN_ERROR) return {Errc::conflict, fmt::format("Open vSwitch's database refuses a change: {}", error)};
+    if (result == TXN_ERROR)
+      return {Errc::conflict, fmt::format("Open vSwitch's database refuses a change: {}", error)};
     if (Clock::now() >= deadline)
       return {Errc::timed_out, fmt::format("Open vSwitch's database did not answer to a change in time ({})",
                                            ovsdb_idl_txn_status_to_string(result))};
@@ -208,15 +218,12 @@ Status OvsDb::commit(const Change& change, Clock::time_point deadline) {
   }
 }
 
-// An existing bridge keeps its datapath under "auto"; else vswitchd says what this kernel can do.
-Result<std::string> OvsDb::datapath_type(const ovsrec_open_vswitch* root, const ovsrec_bridge* bridge) const {
+// An existing bridge keeps its datapath under "auto"; else the kernel decides. (The database's
+// datapath_types names "system" also where the module is missing.)
+std::string OvsDb::datapath_type(const ovsrec_bridge* bridge) const {
   if (config_.datapath != "auto") return config_.datapath;
-  if (bridge && bridge->datapath_type && *bridge->datapath_type) return std::string(bridge->datapath_type);
-  if (root->n_datapath_types == 0)
-    return {Errc::unreachable, "ovs-vswitchd has not said yet which datapaths it can do: is it running?"};
-  for (std::size_t i = 0; i < root->n_datapath_types; ++i)
-    if (std::strcmp(root->datapath_types[i], "system") == 0) return std::string("system");
-  return std::string("netdev");
+  if (bridge && bridge->datapath_type && *bridge->datapath_type) return bridge->datapath_type;
+  return kernel_has_family("ovs_datapath") ? "system" : "netdev";
 }
 
 void OvsDb::drop_ports(const ovsrec_bridge* bridge, const Layout& layout) {
@@ -225,7 +232,8 @@ void OvsDb::drop_ports(const ovsrec_bridge* bridge, const Layout& layout) {
     if (port->n_interfaces != 1 || config_.bridge == port->name) continue;
     const SwitchPort has = picture_of(*port->interfaces[0]);
     const auto leg = layout.legs.find(has.name);
-    const bool wanted_leg = leg != layout.legs.end() && has.network == leg->second.network && has.born == leg->second.born;
+    const bool wanted_leg =
+        leg != layout.legs.end() && has.network == leg->second.network && has.born == leg->second.born;
     const bool stale_leg = has.network && !wanted_leg;
     const bool stale_uplink = has.uplink && has.name != config_.uplink;
     const bool dead_tap = has.iface_id && has.ofport < 0 && !layout.ports.contains(*has.iface_id);
@@ -235,11 +243,13 @@ void OvsDb::drop_ports(const ovsrec_bridge* bridge, const Layout& layout) {
 
 Status OvsDb::change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout) {
   const ovsrec_bridge* bridge = find_bridge();
-  auto datapath = datapath_type(root, bridge);
-  if (!datapath) return datapath.error();
+  const std::string datapath = datapath_type(bridge);
   if (bridge && !smap_get(&bridge->external_ids, key_ours) && bridge->n_ports > 1)
-    return {Errc::exists, fmt::format("the bridge {} is there, has ports and is not Reprise's: remove it, or name another one "
-                                      "in the configuration", config_.bridge)};
+    return {
+        Errc::exists,
+        fmt::format("the bridge {} is there, has ports and is not Reprise's: remove it, or name another one "
+                    "in the configuration",
+                    config_.bridge)};
   if (!bridge) {
     ovsrec_bridge* fresh = ovsrec_bridge_insert(txn);
     ovsrec_bridge_set_name(fresh, config_.bridge.c_str());
@@ -254,7 +264,7 @@ Status OvsDb::change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root,
   ids.set(key_ours, "true");
   ovsrec_bridge_set_external_ids(bridge, ids.get());
   ovsrec_bridge_set_fail_mode(bridge, "secure");
-  ovsrec_bridge_set_datapath_type(bridge, datapath->c_str());
+  ovsrec_bridge_set_datapath_type(bridge, datapath.c_str());
   ovsrec_bridge_set_protocols(bridge, protocols, std::size(protocols));
 
   for (const auto& [name, leg] : layout.legs) {
@@ -274,38 +284,40 @@ Status OvsDb::change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root,
 Status OvsDb::legs_open(const Layout& layout, Clock::time_point deadline) {
   const auto is_ours = [&](const SwitchPort& port) { return layout.legs.contains(port.name) || port.uplink; };
   Switch now;
-  loop_.run_until([&] {
-    if (!ready()) return false;
-    now = picture();
-    return std::none_of(now.ports.begin(), now.ports.end(), [&](const auto& port) { return is_ours(port) && port.ofport == 0; });
-  }, deadline);
+  loop_.run_until(
+      [&] {
+        if (!ready()) return false;
+        now = picture();
+        return std::none_of(now.ports.begin(), now.ports.end(),
+                            [&](const auto& port) { return is_ours(port) && port.ofport == 0; });
+      },
+      deadline);
   for (const auto& port : now.ports)
     if (is_ours(port) && port.ofport <= 0)
-      return {Errc::conflict, fmt::format("Open vSwitch cannot use the device {}: {}", port.name,
-                                          port.error.empty() ? "ovs-vswitchd gave it no port number in time" : port.error)};
+      return {Errc::conflict,
+              fmt::format("Open vSwitch cannot use the device {}: {}", port.name,
+                          port.error.empty() ? "ovs-vswitchd gave it no port number in time" : port.error)};
   return {};
 }
 
 Status OvsDb::shape(const Layout& layout, Clock::time_point deadline) {
-  const auto knows_datapaths = [this] {
-    if (!ready()) return false;
-    const ovsrec_open_vswitch* root = ovsrec_open_vswitch_first(idl_);
-    return find_bridge() || config_.datapath != "auto" || (root && root->n_datapath_types > 0);
-  };
-  if (auto status = until_ready(deadline); !status) return status;
-  loop_.run_until(knows_datapaths, deadline);
-  auto done = commit([&](ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root) { return change_layout(txn, root, layout); }, deadline);
+  auto done = commit(
+      [&](ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root) { return change_layout(txn, root, layout); },
+      deadline);
   if (done) done = in_force(deadline);
   if (done) done = legs_open(layout, deadline);
   return done;
 }
 
 Status OvsDb::remove_bridge(Clock::time_point deadline) {
-  auto done = commit([&](ovsdb_idl_txn*, const ovsrec_open_vswitch* root) {
-    const ovsrec_bridge* bridge = find_bridge();
-    if (bridge && smap_get(&bridge->external_ids, key_ours)) ovsrec_open_vswitch_update_bridges_delvalue(root, bridge);
-    return Status{};
-  }, deadline);
+  auto done = commit(
+      [&](ovsdb_idl_txn*, const ovsrec_open_vswitch* root) {
+        const ovsrec_bridge* bridge = find_bridge();
+        if (bridge && smap_get(&bridge->external_ids, key_ours))
+          ovsrec_open_vswitch_update_bridges_delvalue(root, bridge);
+        return Status{};
+      },
+      deadline);
   return done ? in_force(deadline) : done;
 }
 

@@ -26,20 +26,20 @@ namespace reprise::network {
 
 struct SwitchPort {
   std::string name;
-  std::int64_t ofport = 0;          // 0: not given yet; -1: it could not be opened, see `error`
+  std::int64_t ofport = 0;  // 0: not given yet; -1: it could not be opened, see `error`
   std::string error;
-  std::optional<PortId> iface_id;   // a guest's tap
-  std::optional<NetworkId> network; // a leg of ours
-  Born born;                        // of that network
-  bool uplink = false;              // the wire, added by us
+  std::optional<PortId> iface_id;    // a guest's tap
+  std::optional<NetworkId> network;  // a leg of ours
+  Born born;                         // of that network
+  bool uplink = false;               // the wire, added by us
   bool operator==(const SwitchPort&) const = default;
 };
 
 struct Switch {
   bool bridge = false;
-  bool ours = false;                // the bridge carries our mark
-  bool as_wanted = false;           // secure, protocols, datapath
-  std::vector<SwitchPort> ports;    // without the bridge's own
+  bool ours = false;              // the bridge carries our mark
+  bool as_wanted = false;         // secure, protocols, datapath
+  std::vector<SwitchPort> ports;  // without the bridge's own
   bool operator==(const Switch&) const = default;
 };
 
@@ -57,8 +57,8 @@ struct Layout {
 struct OvsDbConfig {
   std::string run_dir = "/run/openvswitch";  // has db.sock
   std::string bridge = "br-int";
-  std::string datapath = "auto";             // auto, system, netdev
-  std::string uplink;                        // device; empty: none
+  std::string datapath = "auto";  // auto, system, netdev
+  std::string uplink;             // device; empty: none
 };
 
 class OvsDb : public OvsLoop::Part {
@@ -69,7 +69,8 @@ class OvsDb : public OvsLoop::Part {
   Result<Switch> look(Clock::time_point deadline);
   // Makes br-int, its uplink and exactly these legs; returns once ovs-vswitchd has it so.
   Status shape(const Layout& layout, Clock::time_point deadline);
-  Status remove_bridge(Clock::time_point deadline);  // with all that is on it; well if it is not there or not ours
+  Status remove_bridge(
+      Clock::time_point deadline);  // with all that is on it; well if it is not there or not ours
 
   void run() override;
   void wait() override;
@@ -84,7 +85,7 @@ class OvsDb : public OvsLoop::Part {
   Status legs_open(const Layout& layout, Clock::time_point deadline);
   Status change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout);
   void drop_ports(const ovsrec_bridge* bridge, const Layout& layout);
-  Result<std::string> datapath_type(const ovsrec_open_vswitch* root, const ovsrec_bridge* bridge) const;
+  std::string datapath_type(const ovsrec_bridge* bridge) const;
   const ovsrec_bridge* find_bridge() const;
   Switch picture() const;
 

@@ -43,7 +43,8 @@ OvsDriver::OvsDriver(OvsConfig config)
     : config_(std::move(config)), dhcp_(config_.run_dir, config_.dnsmasq, [this] { wake(); }) {
   loop_.call([this] {
     db_ = std::make_unique<OvsDb>(loop_, config_.switch_, [this] { wake(); });
-    flows_ = std::make_unique<OpenFlow>(loop_, config_.switch_.run_dir, config_.switch_.bridge, [this] { wake(); });
+    flows_ = std::make_unique<OpenFlow>(loop_, config_.switch_.run_dir, config_.switch_.bridge,
+                                        [this] { wake(); });
   });
 }
 
@@ -86,7 +87,8 @@ Result<Have> OvsDriver::observe() {
   missing_.clear();
   if (!applied_) missing_ = "nothing has been applied since the start";
   else if (!behind) missing_ = behind.error().text;
-  else if (!behind->none()) missing_ = fmt::format("{} flows missing, {} not wanted", behind->missing, behind->foreign);
+  else if (!behind->none())
+    missing_ = fmt::format("{} flows missing, {} not wanted", behind->missing, behind->foreign);
   else if (!now->as_wanted) missing_ = "bridge " + config_.switch_.bridge;
   else missing_ = missing_of(want);
 
@@ -111,7 +113,8 @@ void OvsDriver::tell_ports(Have& have, const Switch& now, const FlowsBehind& beh
       PortHave port{key.first, key.second, serving, false};
       if (const auto tap = ofports.taps.find(port.id); tap != ofports.taps.end()) {
         port.plugged = true;
-        port.ready = port.ready && flows_known && behind.known.contains(tap->second) && !behind.ports.contains(port.id);
+        port.ready = port.ready && flows_known && behind.known.contains(tap->second) &&
+                     !behind.ports.contains(port.id);
       }
       if (applied_) {
         const auto want = applied_->ports.find(port.id);
@@ -127,7 +130,8 @@ void OvsDriver::tell_ports(Have& have, const Switch& now, const FlowsBehind& beh
 
 Status OvsDriver::perform(const Action& action) {
   switch (action.step) {
-    case Step::apply: return apply(action.want);
+    case Step::apply:
+      return apply(action.want);
   }
   return {Errc::unsupported, fmt::format("the ovs driver knows no step {}", static_cast<int>(action.step))};
 }
@@ -139,8 +143,11 @@ Status OvsDriver::carry_uplink() {
   if (!netlink) return netlink.error();
   auto link = netlink->link(uplink);
   if (!link) return link.error();
-  if (!*link) return {Errc::not_found, fmt::format("the uplink {} is no network device of this machine: see network.uplink in the "
-                                                   "configuration", uplink)};
+  if (!*link)
+    return {Errc::not_found,
+            fmt::format("the uplink {} is no network device of this machine: see network.uplink in the "
+                        "configuration",
+                        uplink)};
   if (!(*link)->up)
     if (auto up = netlink->set_link(uplink, std::nullopt, std::nullopt, true); !up) return up;
   auto driver = netlink->driver_of(uplink);

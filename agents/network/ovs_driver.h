@@ -25,11 +25,11 @@
 namespace reprise::network {
 
 struct OvsConfig {
-  OvsDbConfig switch_;                              // where Open vSwitch is, the bridge, the uplink
+  OvsDbConfig switch_;  // where Open vSwitch is, the bridge, the uplink
   std::string run_dir = "/run/reprise/network";
   std::string dnsmasq = "/usr/sbin/dnsmasq";
-  std::chrono::milliseconds look_within{2'000};     // for observe(): then it is unreachable
-  std::chrono::milliseconds apply_within{10'000};   // for each part of an apply
+  std::chrono::milliseconds look_within{2'000};    // for observe(): then it is unreachable
+  std::chrono::milliseconds apply_within{10'000};  // for each part of an apply
 };
 
 class OvsDriver : public Driver {
@@ -42,7 +42,8 @@ class OvsDriver : public Driver {
   Result<Have> observe() override;
   Status perform(const Action& action) override;
 
-  // Everything of ours goes, br-int too, also while Open vSwitch is away (then its bridge stays, and it is said).
+  // Everything of ours goes, br-int too, also while Open vSwitch is away (then its bridge stays, and it is
+  // said).
   Status wipe();
   // What kept the last observe() from in_force; for people.
   const std::string& missing() const { return missing_; }
@@ -62,7 +63,7 @@ class OvsDriver : public Driver {
   std::string missing_;
   Dhcp dhcp_;
   OvsLoop loop_;
-  std::unique_ptr<OvsDb> db_;       // both live on the loop
+  std::unique_ptr<OvsDb> db_;  // both live on the loop
   std::unique_ptr<OpenFlow> flows_;
 };
 

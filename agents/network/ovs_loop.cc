@@ -110,7 +110,8 @@ bool OvsLoop::run_until(const std::function<bool()>& done, Clock::time_point dea
   }
 }
 
-Appearances::Appearances(std::string folder, std::string name) : folder_(std::move(folder)), name_(std::move(name)) {
+Appearances::Appearances(std::string folder, std::string name)
+    : folder_(std::move(folder)), name_(std::move(name)) {
   inotify_ = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   CHECK(inotify_ >= 0);
   watch();

@@ -53,7 +53,8 @@ namespace {
 struct OwnMachine {
   OwnMachine() {
     if (std::getenv("REPRISE_TEST_MACHINE")) return;  // a second life of the program, on the same machine
-    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC) != 0) give_up("unshare");
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC) != 0)
+      give_up("unshare");
     const pid_t init = fork();
     if (init < 0) give_up("fork");
     if (init > 0) {
@@ -64,7 +65,8 @@ struct OwnMachine {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // pid 1 takes all with it
     const pid_t test = fork();
     if (test > 0) be_init(test);
-    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 || mount("proc", "/proc", "proc", 0, nullptr) != 0 ||
+    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("proc", "/proc", "proc", 0, nullptr) != 0 ||
         mount("run", "/run", "tmpfs", 0, "mode=755") != 0 || mount("sys", "/sys", "sysfs", 0, nullptr) != 0)
       give_up("mount");
     for (const char* folder : {"/run/openvswitch", "/run/lock", "/run/test"}) mkdir(folder, 0755);
@@ -147,14 +149,16 @@ Nic::Nic(const std::string& netns, const std::string& device) {
 Nic::~Nic() { close(fd_); }
 
 void Nic::send(const Frame& frame) const {
-  if (::send(fd_, frame.data(), frame.size(), 0) != static_cast<ssize_t>(frame.size())) FAIL("send: " << std::strerror(errno));
+  if (::send(fd_, frame.data(), frame.size(), 0) != static_cast<ssize_t>(frame.size()))
+    FAIL("send: " << std::strerror(errno));
 }
 
 std::vector<Frame> Nic::until(const std::function<bool(const Frame&)>& last) const {
   std::vector<Frame> frames;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     pollfd one{fd_, POLLIN, 0};
     if (left <= 0 || poll(&one, 1, static_cast<int>(left)) != 1) {
       std::string seen;
@@ -201,9 +205,30 @@ Guest::~Guest() {
 
 // As libvirt does (virNetDevOpenvswitchAddPort).
 void Guest::plug() {
-  run({"/usr/bin/ovs-vsctl", "--timeout=10", "--", "--if-exists", "del-port", tap_, "--", "add-port", bridge_, tap_, "--", "set",
-       "Interface", tap_, fmt::format("external_ids:attached-mac=\"{}\"", port.mac.str()), "--", "set", "Interface", tap_,
-       fmt::format("external_ids:iface-id=\"{}\"", port.id.str()), "--", "set", "Interface", tap_,
+  run({"/usr/bin/ovs-vsctl",
+       "--timeout=10",
+       "--",
+       "--if-exists",
+       "del-port",
+       tap_,
+       "--",
+       "add-port",
+       bridge_,
+       tap_,
+       "--",
+       "set",
+       "Interface",
+       tap_,
+       fmt::format("external_ids:attached-mac=\"{}\"", port.mac.str()),
+       "--",
+       "set",
+       "Interface",
+       tap_,
+       fmt::format("external_ids:iface-id=\"{}\"", port.id.str()),
+       "--",
+       "set",
+       "Interface",
+       tap_,
        "external_ids:iface-status=active"});
 }
 
@@ -216,21 +241,26 @@ void Guest::use_address() {
 std::string Guest::dhcp() {
   const std::string script = "/run/test/udhcpc-" + netns_, lease = script + ".lease";
   std::ofstream(script) << "#!/bin/sh\ncase $1 in bound|renew)\n"
-                           "for key in ip mask router dns staticroutes mtu hostname serverid; do eval \"echo $key=\\$$key\"; done > "
+                           "for key in ip mask router dns staticroutes mtu hostname serverid; do eval \"echo "
+                           "$key=\\$$key\"; done > "
                         << lease << "\n/usr/sbin/ip address replace $ip/$mask dev $interface\nesac\n";
   std::filesystem::permissions(script, std::filesystem::perms::owner_all);
   std::filesystem::remove(lease);
-  if (!well(within(netns_, {"/usr/bin/busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "5", "-T", "1", "-O", "staticroutes",
-                            "-O", "mtu", "-O", "hostname", "-s", script})))
+  if (!well(within(netns_, {"/usr/bin/busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "5", "-T",
+                            "1", "-O", "staticroutes", "-O", "mtu", "-O", "hostname", "-s", script})))
     return {};
   std::stringstream content;
   content << std::ifstream(lease).rdbuf();
   return content.str();
 }
 
-bool Guest::pings(Ipv4 address) { return well(within(netns_, {"/usr/bin/ping", "-n", "-q", "-c", "1", "-w", "5", address.str()})); }
+bool Guest::pings(Ipv4 address, int within_s) {
+  return well(within(
+      netns_, {"/usr/bin/ping", "-n", "-q", "-c", "1", "-w", std::to_string(within_s), address.str()}));
+}
 
-Frame udp_frame(Mac from, Mac to, Ipv4 source, Ipv4 target, const std::string& text, std::uint16_t from_port, std::uint16_t to_port) {
+Frame udp_frame(Mac from, Mac to, Ipv4 source, Ipv4 target, const std::string& text, std::uint16_t from_port,
+                std::uint16_t to_port) {
   Frame frame;
   put_mac(frame, to);
   put_mac(frame, from);
@@ -244,7 +274,8 @@ Frame udp_frame(Mac from, Mac to, Ipv4 source, Ipv4 target, const std::string& t
   put32(frame, source.value);
   put32(frame, target.value);
   std::uint32_t sum = 0;
-  for (std::size_t i = 0; i < 20; i += 2) sum += static_cast<std::uint32_t>(frame[ip + i] << 8 | frame[ip + i + 1]);
+  for (std::size_t i = 0; i < 20; i += 2)
+    sum += static_cast<std::uint32_t>(frame[ip + i] << 8 | frame[ip + i + 1]);
   while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
   frame[ip + 10] = static_cast<unsigned char>(~sum >> 8);
   frame[ip + 11] = static_cast<unsigned char>(~sum);

@@ -46,11 +46,11 @@ class Guest {
  public:
   explicit Guest(const PortWant& port, const std::string& bridge = "br-int");
   ~Guest();
-  void plug();      // libvirt starts the guest
+  void plug();  // libvirt starts the guest
   void unplug();
-  void use_address();           // the port's first, by hand, as a guest without DHCP would
-  std::string dhcp();           // by udhcpc, what it was told as lines KEY=VALUE; empty: no lease
-  bool pings(Ipv4 address);
+  void use_address();  // the port's first, by hand, as a guest without DHCP would
+  std::string dhcp();  // by udhcpc, what it was told as lines KEY=VALUE; empty: no lease
+  bool pings(Ipv4 address, int within_s = 5);
   const std::string& netns() const { return netns_; }
   const std::string& tap() const { return tap_; }
   const PortWant port;
@@ -60,8 +60,8 @@ class Guest {
 };
 
 // Frames, with a text as payload to know them by.
-Frame udp_frame(Mac from, Mac to, Ipv4 source, Ipv4 target, const std::string& text, std::uint16_t from_port = 5000,
-                std::uint16_t to_port = 5001);
+Frame udp_frame(Mac from, Mac to, Ipv4 source, Ipv4 target, const std::string& text,
+                std::uint16_t from_port = 5000, std::uint16_t to_port = 5001);
 Frame arp_frame(Mac from, Mac sha, Ipv4 spa, Ipv4 tpa, Mac to = Mac{0xffffffffffff});
 Frame tagged(Frame frame, std::uint16_t vlan);
 bool holds(const Frame& frame, const std::string& text);

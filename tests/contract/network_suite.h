@@ -14,10 +14,10 @@ class ContractHost {
  public:
   virtual ~ContractHost() = default;
   virtual Driver& driver() = 0;
-  virtual void restart() = 0;                        // the agent died and is back: a new driver on the same host
-  virtual void plug(const PortWant& port) = 0;       // compute starts a guest: its tap appears on the bridge
+  virtual void restart() = 0;                   // the agent died and is back: a new driver on the same host
+  virtual void plug(const PortWant& port) = 0;  // compute starts a guest: its tap appears on the bridge
   virtual void unplug(const PortWant& port) = 0;
-  virtual void lose_flows() = 0;                     // the switch restarts, empty
+  virtual void lose_flows() = 0;  // the switch restarts, empty
 };
 
 using MakeHost = std::function<std::unique_ptr<ContractHost>()>;
