@@ -17,7 +17,7 @@ std::int64_t backoff(std::uint32_t attempts) {
 }
 
 // Worth trying again before it is called an error: a daemon that restarts, a time-out.
-bool is_transient(Errc code) { return code == Errc::unreachable || code == Errc::again || code == Errc::timed_out; }
+bool is_transient(Errc code) { return code == Errc::unreachable || code == Errc::timed_out; }
 
 }  // namespace
 
@@ -37,7 +37,8 @@ void Reconciler<Kind>::put_off(const typename Kind::Action& action, const Status
   Waiting& waiting = waiting_[Kind::key(action)];
   if (waiting.since != Kind::since(action)) waiting = {.since = Kind::since(action)};
   waiting.until_ms = steady_ms + backoff(waiting.attempts++);
-  if (result) return;
+  // `again` is no failure: a guest was asked and takes its time.
+  if (result || result.error().code == Errc::again) return;
   if (!is_transient(result.error().code) || waiting.attempts > transient_attempts_max) waiting.error = result.error().text;
   std::lock_guard lock(status_mutex_);
   ++status_.failures;

@@ -29,6 +29,8 @@ std::optional<Action> next_action(const Want& want, const Have& have, const std:
     if (!there) return Action{.step = Step::create, .disk = wished};
     if (at->second.size_gib < wished.size_gib) return Action{.step = Step::grow, .disk = wished};
   }
+  // An eviction that failed is put off under no id.
+  if (skip.contains(AnyId{})) return std::nullopt;
   return evict_step(want, have);
 }
 
