@@ -191,15 +191,20 @@ StopCause LibvirtDriver::cause_of(const Domain& domain) const {
   return marks.boot_id != config_.boot_id ? StopCause::host : StopCause::killed;
 }
 
-// Writes down what only this moment knows: why it stopped, or in which boot of the host it runs.
+// Writes down what only this moment knows: why it stopped, in which boot of the host it runs, and that
+// a guest did what it was asked.
 Status LibvirtDriver::settle(const Connection& connection, Domain& domain) {
   auto marks = domain.seen.marks;
   if (domain.running) {
     // A crash between start and mark; or an operator started it.
     marks.boot_id = config_.boot_id;
     marks.cause = StopCause::none;
+    const auto asked = asked_.find(marks.id);
+    if (asked != asked_.end() && session_.reboots(marks.id.str()) > asked->second.reboots_before)
+      marks.reboot_seq = std::max(marks.reboot_seq, asked->second.reboot);
   } else {
     marks.cause = cause_of(domain);
+    if (marks.cause == StopCause::asked) marks.power_seq = std::max(marks.power_seq, marks.stop_asked);
   }
   if (marks == domain.seen.marks) return {};
   auto written = write_marks(connection, domain, marks);
@@ -410,16 +415,12 @@ Status LibvirtDriver::reboot_soft(const Connection& connection, const ServerWant
   auto domain = must_find(connection, server);
   if (!domain) return domain.error();
   if (!domain->running) return {Errc::conflict, words(server) + " does not run: it cannot reboot; start it"};
+  if (auto settled = settle(connection, *domain); !settled) return settled;
+  if (domain->seen.marks.reboot_seq >= server.reboot_seq) return {};
   auto& asked = asked_[server.id];
-  const auto seen = session_.reboots(server.id.str());
-  if (asked.reboot == server.reboot_seq && seen > asked.reboots_before) {
-    auto marks = domain->seen.marks;
-    marks.reboot_seq = server.reboot_seq;
-    return write_marks(connection, *domain, marks);
-  }
   if (asked.reboot != server.reboot_seq || Clock::now() - asked.at >= reboot_again) {
     asked.reboot = server.reboot_seq;
-    asked.reboots_before = seen;
+    asked.reboots_before = session_.reboots(server.id.str());
     asked.at = Clock::now();
     if (virDomainReboot(domain->handle.get(), VIR_DOMAIN_REBOOT_ACPI_POWER_BTN) != 0)
       return session_.last_error(connection, "asking " + words(server) + " to reboot");
