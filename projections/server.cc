@@ -94,6 +94,7 @@ void released(State& s, const ServerReleased& e, const Meta& m) {
   if (e.agent == wire::AgentKind::compute) {
     server.compute_released = true;
     server.running = false;
+    server.want_seq = m.born.seq;  // only now are disk and ports wished away: what was seen before is no answer
   } else {
     server.disk_released = true;
   }

@@ -1,0 +1,158 @@
+#include "tests/sim/processes.h"
+
+#include <cstdio>
+
+#include "events/print.h"
+
+namespace reprise::sim {
+
+Follower::Follower(Ground& ground, Log& log, std::function<void()> wake)
+    : ground_(ground), log_(log), wake_(std::move(wake)) {}
+
+void Follower::pump(const std::function<void(const Step&, const State::Touched&)>& folded) {
+  if (!broken_.empty()) return;
+  if (!reader_) {
+    auto opened = log_.open_reader(Topic::events, head_.offset + 1, wake_);
+    if (!opened) return;
+    reader_ = std::move(*opened);
+  }
+  for (;;) {
+    auto entries = reader_->poll(64);
+    if (!entries || entries->empty()) return;
+    for (const auto& entry : *entries) {
+      const Step step = read_step(head_, seen_, entry);
+      if (step.verdict == Verdict::broken) {
+        broken_ = step.why;
+        return ground_.violate("a reader found the log broken: " + step.why);
+      }
+      seen_.add(step.hash);
+      if (step.verdict == Verdict::is_void) {
+        ++voids_;
+        continue;
+      }
+      if (auto status = apply_step(state_, head_, step); !status) {
+        broken_ = status.error().text;
+        return ground_.violate("replay differs: " + status.error().text);
+      }
+      folded(step, state_.take_touched());
+    }
+  }
+}
+
+// ---- controllers
+
+ControllerProcess::ControllerProcess(Ground& ground, std::string name)
+    : ground_(ground), name_(std::move(name)), prng_(ground.prng.fork(name_)) {}
+
+void ControllerProcess::start() {
+  if (controller_) return;
+  client_name_ = name_ + "." + std::to_string(++lives_);
+  client_ = ground_.log->client(client_name_);
+  task_ = std::make_unique<Task>(ground_, [this] { return controller_->step(ground_.now()); });
+  Controller::Ports ports{.log = client_.get(), .random = [this] { return prng_.next(); },
+                          .wake = [task = task_.get()] { task->wake(); },
+                          .say = [this](const std::string& text) {
+                            if (ground_.trace) std::printf("%10ld %s: %s\n", static_cast<long>(ground_.queue.now_ms()), name_.c_str(), text.c_str());
+                          }};
+  controller_ = std::make_unique<Controller>(std::move(ports), Controller::Options{.host = name_}, State(false, true), Head{});
+  task_->wake();
+}
+
+void ControllerProcess::kill() {
+  if (!controller_) return;
+  ground_.log->kill(client_name_);
+  controller_.reset();
+  task_.reset();
+  client_.reset();
+}
+
+void ControllerProcess::pause(bool paused) {
+  if (!controller_) return;
+  if (paused) ground_.log->pause(client_name_);
+  else ground_.log->resume(client_name_);
+  task_->pause(paused);
+}
+
+// ---- nodes
+
+NodeProcess::NodeProcess(Ground& ground, NodeFacts facts, std::uint64_t disk_gib, SimulatedHost::Hooks hooks)
+    : ground_(ground), facts_(std::move(facts)), prng_(ground.prng.fork(facts_.name)),
+      host_(facts_.boot_id, disk_gib, std::move(hooks)) {}
+
+void NodeProcess::start() {
+  if (agent_) return;
+  client_name_ = facts_.name + "." + std::to_string(++lives_);
+  client_ = ground_.log->client(client_name_);
+  life_ = std::make_shared<bool>(true);
+  pump_ = std::make_unique<Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + 3'600'000; });
+  follower_ = std::make_unique<Follower>(ground_, *client_, [task = pump_.get()] { task->wake(); });
+  tick_ = std::make_unique<Task>(ground_, [this] { return agent_->tick(ground_.queue.now_ms()); });
+  for (int kind = 0; kind < 3; ++kind)
+    loops_[kind] = std::make_unique<Task>(ground_, [this, kind] {
+      const std::int64_t now = ground_.queue.now_ms();
+      const std::int64_t next = agent_->loop(static_cast<AgentKind>(kind)).step(now);
+      return next <= now ? now + work_ms() : next;
+    });
+  const auto wake_loops = [this, life = life_] {
+    if (!*life) return;
+    for (auto& loop : loops_) loop->wake(work_ms());
+  };
+  NodeAgent::Ports ports{.log = client_.get(), .random = [this] { return prng_.next(); },
+                         .confirm = [this, life = life_](std::function<void(Status)> done) {
+                           client_->end(Topic::events, [this, life, done = std::move(done)](Result<std::int64_t> end) {
+                             if (!*life) return;
+                             if (!end) return done(end.error());
+                             confirming_.push_back({*end, done});
+                             pump_->wake();
+                           });
+                         },
+                         .wake = [this, life = life_] { if (*life) tick_->wake(); },
+                         .wake_loops = wake_loops,
+                         .say = [](const std::string&) {}};
+  agent_ = std::make_unique<NodeAgent>(std::move(ports), facts_, ReconcilerOptions{}, host_.compute(), host_.storage(), host_.network());
+  pump_->wake();
+  tick_->wake(1);
+}
+
+void NodeProcess::pump() {
+  bool touched = false;
+  follower_->pump([&](const Step& step, const State::Touched& nodes) {
+    touched = touched || nodes.all || nodes.nodes.contains(facts_.id) || is_claim(step.record);
+  });
+  if (touched) agent_->update(follower_->state(), follower_->head());
+  auto waiting = std::exchange(confirming_, {});
+  for (auto& one : waiting) {
+    if (follower_->position() >= one.end) one.done({});
+    else confirming_.push_back(std::move(one));
+  }
+}
+
+void NodeProcess::kill() {
+  if (!agent_) return;
+  *life_ = false;
+  ground_.log->kill(client_name_);
+  host_.compute().on_change({});
+  host_.storage().on_change({});
+  host_.network().on_change({});
+  for (auto& loop : loops_) loop.reset();
+  tick_.reset();
+  pump_.reset();
+  agent_.reset();
+  follower_.reset();
+  confirming_.clear();
+  client_.reset();
+}
+
+void NodeProcess::cut(bool off) {
+  if (!agent_) return;
+  if (off) ground_.log->cut(client_name_);
+  else ground_.log->heal(client_name_);
+}
+
+void NodeProcess::restart_host() {
+  kill();
+  facts_.boot_id = facts_.name + "-boot-" + std::to_string(++boots_);
+  host_.restart(facts_.boot_id);
+}
+
+}  // namespace reprise::sim

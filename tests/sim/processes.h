@@ -1,0 +1,139 @@
+// The processes of a simulated cloud. Each lives on one client of the simulated log and can be paused,
+// cut off or killed at any moment; what survives a kill is the host, and the log.
+#pragma once
+
+#include "tests/sim/world.h"
+
+namespace reprise::sim {
+
+// What all processes share.
+struct Ground {
+  EventQueue queue{1'000'000};
+  std::int64_t wall_offset_ms = 1'700'000'000'000;
+  Prng prng;
+  std::unique_ptr<SimLog> log;
+  bool trace = false;
+  std::string violation;            // the first one
+  std::uint64_t fingerprint = 1469598103934665603u;
+
+  explicit Ground(std::uint64_t seed) : prng(seed) {}
+  Now now() const { return {queue.now_ms(), queue.now_ms() + wall_offset_ms}; }
+  void violate(const std::string& what) {
+    if (violation.empty()) violation = what;
+  }
+  void mix(std::uint64_t value) { fingerprint = (fingerprint ^ value) * 1099511628211u; }
+};
+
+// Follows the events topic: what a projection is, without a store.
+class Follower {
+ public:
+  Follower(Ground& ground, Log& log, std::function<void()> wake);
+  // Folds what is there. `folded` is called for each record, at its border.
+  void pump(const std::function<void(const Step&, const State::Touched&)>& folded);
+
+  const State& state() const { return state_; }
+  const Head& head() const { return head_; }
+  std::int64_t position() const { return reader_ ? reader_->position() : 0; }
+  std::uint64_t voids() const { return voids_; }
+  const std::string& broken() const { return broken_; }
+
+ private:
+  Ground& ground_;
+  Log& log_;
+  std::function<void()> wake_;
+  std::unique_ptr<Reader> reader_;
+  State state_{false, false};
+  Head head_;
+  MemoryHashes seen_;
+  std::uint64_t voids_ = 0;
+  std::string broken_;
+};
+
+// A thing that is called when woken or when its time has come, unless paused or dead.
+class Task {
+ public:
+  Task(Ground& ground, std::function<std::int64_t()> step) : ground_(ground), self_(std::make_shared<Self>()) {
+    self_->step = std::move(step);
+  }
+  ~Task() { self_->step = nullptr; }
+  void wake(std::int64_t after_ms = 0) { schedule(ground_, self_, ground_.queue.now_ms() + after_ms); }
+  void pause(bool paused) {
+    self_->paused = paused;
+    if (!paused) wake();
+  }
+
+ private:
+  struct Self {
+    std::function<std::int64_t()> step;
+    std::int64_t due = -1;
+    bool paused = false;
+  };
+  static void schedule(Ground& ground, const std::shared_ptr<Self>& self, std::int64_t at) {
+    if (self->due >= 0 && self->due <= at) return;
+    self->due = at;
+    ground.queue.at(at, [&ground, self, at] {
+      if (!self->step || self->due != at) return;
+      self->due = -1;
+      if (self->paused) return;
+      const std::int64_t next = self->step();
+      if (self->step) schedule(ground, self, std::max(next, ground.queue.now_ms() + 1));
+    });
+  }
+  Ground& ground_;
+  std::shared_ptr<Self> self_;
+};
+
+class ControllerProcess {
+ public:
+  ControllerProcess(Ground& ground, std::string name);
+  void start();
+  void kill();
+  void pause(bool paused);
+  bool alive() const { return controller_ != nullptr; }
+  const Controller* controller() const { return controller_.get(); }
+
+ private:
+  Ground& ground_;
+  const std::string name_;
+  Prng prng_;
+  int lives_ = 0;
+  std::string client_name_;
+  std::unique_ptr<Log> client_;
+  std::unique_ptr<Controller> controller_;
+  std::unique_ptr<Task> task_;
+};
+
+class NodeProcess {
+ public:
+  NodeProcess(Ground& ground, NodeFacts facts, std::uint64_t disk_gib, SimulatedHost::Hooks hooks);
+  void start();
+  void kill();
+  void cut(bool off);
+  void restart_host();
+  bool alive() const { return agent_ != nullptr; }
+  SimulatedHost& host() { return host_; }
+  const NodeFacts& facts() const { return facts_; }
+
+ private:
+  void pump();
+  std::int64_t work_ms() { return prng_.between(1, 20); }
+
+  Ground& ground_;
+  NodeFacts facts_;
+  Prng prng_;
+  SimulatedHost host_;
+  int lives_ = 0, boots_ = 1;
+  std::string client_name_;
+  std::unique_ptr<Log> client_;
+  std::unique_ptr<Follower> follower_;
+  struct Confirming {
+    std::int64_t end = 0;
+    std::function<void(Status)> done;
+  };
+  std::vector<Confirming> confirming_;
+  std::unique_ptr<Task> pump_, tick_, loops_[3];
+  std::unique_ptr<NodeAgent> agent_;
+  std::shared_ptr<bool> life_;      // false once killed: answers of the log to a dead process are dropped
+};
+
+}  // namespace reprise::sim
