@@ -307,9 +307,9 @@ Result<std::vector<Entry>> Core::poll(Topic topic, std::int64_t& position, std::
     const auto now = tail.bounds();
     if (position < now.begin || position > now.end) return not_there(topic, position, now);
     if (position < now.end) break;
-    if (read_only_ && store_->damage()) {
-      return Error{Errc::broken, fmt::format("{} cannot be read at offset {}: {}", topic_name(topic),
-                                             position, store_->damage()->text)};
+    if (read_only_ && store_->damage(topic)) {
+      return Error{Errc::broken, fmt::format("{} at offset {} cannot be read: {}", topic_name(topic),
+                                             position, store_->damage(topic)->text)};
     }
     if (tail.wait(position, wake)) return std::vector<Entry>{};
   }

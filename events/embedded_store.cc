@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "events/embedded_folder.h"
+#include "events/embedded_wal.h"
 
 namespace reprise {
 namespace {
@@ -136,13 +138,49 @@ Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(const std::string& di
   return store;
 }
 
+// A changed length or type would pass for a torn end: see embedded_wal.h.
+Status EmbeddedStore::check_headers() const {
+  std::error_code failed;
+  for (std::filesystem::directory_iterator file(dir_, failed), end; !failed && file != end;
+       file.increment(failed)) {
+    const auto name = file->path().filename().string();
+    if (!name.ends_with(".log") && !name.starts_with("MANIFEST-")) continue;
+    if (const auto at = find_changed_header(file->path()); at >= 0) {
+      return explain(
+          rocksdb::Status::Corruption(fmt::format("the record at byte {} of {} was changed", at, name)),
+          "read its last part");
+    }
+  }
+  return {};
+}
+
 Status EmbeddedStore::open_db(const EmbeddedLogOptions& options, bool fresh) {
   auto wanted = db_options(options, mode_);
   wanted.create_if_missing = wanted.create_missing_column_families = fresh;
+  const auto headers = check_headers();
+  if (!headers && mode_ == Mode::write) return headers;
+  if (!headers) damage_.fill(headers.error());
+
+  auto status = try_to_open(wanted);
+  // A reader takes what can be read, and says where it ends: first without what follows damage in the
+  // write-ahead log, then without tables that cannot be opened.
+  for (const bool strict : {true, false}) {
+    if (mode_ == Mode::write || !status.IsCorruption()) break;
+    damage_.fill(explain(status, "read its last part"));
+    wanted.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+    wanted.paranoid_checks = strict;
+    status = try_to_open(wanted);
+  }
+  if (!status.ok()) return explain(status, "open");
+  meta_ = handles_[0];
+  for (int i = 0; i < topic_count; ++i) families_[i] = handles_[i + 1];
+  return {};
+}
+
+rocksdb::Status EmbeddedStore::try_to_open(const rocksdb::Options& wanted) {
   const rocksdb::ColumnFamilyOptions family(wanted);
   std::vector<rocksdb::ColumnFamilyDescriptor> families = {{rocksdb::kDefaultColumnFamilyName, family}};
   for (const Topic topic : all_topics) families.emplace_back(topic_name(topic), family);
-
   rocksdb::DB* db = nullptr;
   rocksdb::Status status;
   if (mode_ == Mode::write) {
@@ -153,20 +191,10 @@ Status EmbeddedStore::open_db(const EmbeddedLogOptions& options, bool fresh) {
       status = rocksdb::DB::OpenForReadOnly(wanted, dir_, families, &handles_, &db);
       if (!status.IsPathNotFound() && status.ToString().find("No such file") == std::string::npos) break;
     }
-    if (status.IsCorruption()) {
-      damage_ = explain(status, "read its last part");
-      wanted.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-      status = rocksdb::DB::OpenForReadOnly(wanted, dir_, families, &handles_, &db);
-    }
   }
-  if (!status.ok()) {
-    handles_.clear();
-    return explain(status, "open");
-  }
-  db_.reset(db);
-  meta_ = handles_[0];
-  for (int i = 0; i < topic_count; ++i) families_[i] = handles_[i + 1];
-  return {};
+  if (status.ok()) db_.reset(db);
+  else handles_.clear();
+  return status;
 }
 
 Status EmbeddedStore::check_meta(const EmbeddedLogOptions& options, bool fresh) {
@@ -199,22 +227,37 @@ Status EmbeddedStore::check_meta(const EmbeddedLogOptions& options, bool fresh) 
 
 Status EmbeddedStore::find_bounds() {
   for (const Topic topic : all_topics) {
-    auto& bounds = bounds_[index_of(topic)];
-    std::string begin;
-    auto status = db_->Get({}, meta_, begin_key(topic), &begin);
-    if (status.ok() && begin.size() == 8) bounds.begin = from_big_endian(begin.data());
-    std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator({}, families_[index_of(topic)]));
-    at->SeekToLast();
-    if (at->Valid() && at->key().size() == 8) bounds.end = from_big_endian(at->key().data()) + 1;
-    if (!at->status().ok()) status = at->status();
-    if (!status.ok() && !status.IsNotFound())
-      return explain(status, fmt::format("find the end of {}", topic_name(topic)));
-    if (bounds.end < bounds.begin || (bounds.begin > 0 && bounds.end == bounds.begin)) {
-      return {Errc::broken,
-              fmt::format("the log in {}: {} ends at offset {}, before what it must still hold ({}); restore "
-                          "the folder from a copy",
-                          dir_, topic_name(topic), bounds.end, bounds.begin)};
+    if (auto found = find_bounds(topic); !found) return found;
+  }
+  return {};
+}
+
+Status EmbeddedStore::find_bounds(Topic topic) {
+  auto& bounds = bounds_[index_of(topic)];
+  std::string begin;
+  auto status = db_->Get({}, meta_, begin_key(topic), &begin);
+  if (status.ok() && begin.size() == 8) bounds.begin = from_big_endian(begin.data());
+  if (!status.ok() && !status.IsNotFound())
+    return explain(status, fmt::format("find the first of {}", topic_name(topic)));
+  std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator({}, families_[index_of(topic)]));
+  at->SeekToLast();
+  if (at->Valid() && at->key().size() == 8) bounds.end = from_big_endian(at->key().data()) + 1;
+  if (!at->status().ok()) {
+    const auto error = explain(at->status(), fmt::format("find the end of {}", topic_name(topic)));
+    if (mode_ == Mode::write || error.code != Errc::broken) return error;
+    // As far as it can be read from the front.
+    damage_[index_of(topic)] = error;
+    for (at->Seek(slice(big_endian(bounds.begin))); at->Valid(); at->Next()) {
+      bounds.end = from_big_endian(at->key().data()) + 1;
     }
+    bounds.end = std::max(bounds.end, bounds.begin);
+  }
+  if (damage(topic)) return {};
+  if (bounds.end < bounds.begin || (bounds.begin > 0 && bounds.end == bounds.begin)) {
+    return {Errc::broken,
+            fmt::format("the log in {}: {} ends at offset {}, before what it must still hold ({}); "
+                        "restore the folder from a copy",
+                        dir_, topic_name(topic), bounds.end, bounds.begin)};
   }
   return {};
 }

@@ -22,6 +22,7 @@
 namespace rocksdb {
 class ColumnFamilyHandle;
 class DB;
+struct Options;
 class Status;
 }  // namespace rocksdb
 
@@ -48,7 +49,7 @@ class EmbeddedStore {
   // As found when it was opened.
   Bounds bounds(Topic topic) const { return bounds_[index_of(topic)]; }
   // Some: what comes after the bounds' end cannot be read (read_only; for writing such a log does not open).
-  const std::optional<Error>& damage() const { return damage_; }
+  const std::optional<Error>& damage(Topic topic) const { return damage_[index_of(topic)]; }
 
   // All or nothing; synced means on disk when it returns. After an error nobody knows: open it anew.
   Status write(std::span<const Item> items, std::int64_t now_ms, bool sync);
@@ -63,9 +64,12 @@ class EmbeddedStore {
 
  private:
   EmbeddedStore(std::string dir, Mode mode);
+  Status check_headers() const;
   Status open_db(const EmbeddedLogOptions& options, bool fresh);
   Status check_meta(const EmbeddedLogOptions& options, bool fresh);
+  rocksdb::Status try_to_open(const rocksdb::Options& wanted);
   Status find_bounds();
+  Status find_bounds(Topic topic);
   Error explain(const rocksdb::Status& status, std::string_view doing) const;
 
   const std::string dir_;
@@ -76,7 +80,7 @@ class EmbeddedStore {
   std::array<rocksdb::ColumnFamilyHandle*, topic_count> families_{};  // owned by handles_
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
   std::array<Bounds, topic_count> bounds_;
-  std::optional<Error> damage_;
+  std::array<std::optional<Error>, topic_count> damage_;
 };
 
 }  // namespace reprise

@@ -2,5 +2,5 @@
 add_library(log_place STATIC log_place.cc)
 target_link_libraries(log_place PUBLIC events_base)
 
-add_library(log_embedded STATIC embedded_log.cc embedded_store.cc embedded_folder.cc)
-target_link_libraries(log_embedded PUBLIC events_core PRIVATE RocksDB::rocksdb-shared Threads::Threads)
+add_library(log_embedded STATIC embedded_log.cc embedded_store.cc embedded_folder.cc embedded_wal.cc)
+target_link_libraries(log_embedded PUBLIC events_core PRIVATE RocksDB::rocksdb Threads::Threads)

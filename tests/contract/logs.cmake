@@ -4,7 +4,16 @@ target_link_libraries(log_contract PUBLIC events_core Catch2::Catch2)
 reprise_test(log_sim_test SOURCES contract/log_sim_test.cc LIBS log_contract sim_log)
 
 if(NOT REPRISE_CORE_ONLY)
+  reprise_test(log_place_test SOURCES unit/log_place_test.cc LIBS log_place)
+
   add_library(faulty_disk STATIC contract/faulty_disk.cc)
-  target_link_libraries(faulty_disk PUBLIC RocksDB::rocksdb-shared)
+  target_link_libraries(faulty_disk PUBLIC RocksDB::rocksdb)
   reprise_test(log_embedded_test SOURCES contract/log_embedded_test.cc LIBS log_contract log_embedded faulty_disk)
+
+  add_executable(log_appender contract/log_appender.cc)
+  target_link_libraries(log_appender PRIVATE log_embedded)
+  reprise_test(log_embedded_folder_test SOURCES contract/log_embedded_folder_test.cc
+               LIBS log_contract log_embedded faulty_disk)
+  add_dependencies(log_embedded_folder_test log_appender)
+  target_compile_definitions(log_embedded_folder_test PRIVATE LOG_APPENDER="$<TARGET_FILE:log_appender>")
 endif()
