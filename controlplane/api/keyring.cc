@@ -277,4 +277,21 @@ Result<std::string> Keyring::unseal(ProjectId project, std::string_view purpose,
   return plain;
 }
 
+Result<Hash> Keyring::fingerprint(ProjectId project, std::string_view purpose, std::string_view text) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = projects_.find(project);
+  if (found == projects_.end())
+    return {Errc::not_found, fmt::format("the keyring has no key for project {}", project.hex())};
+  crypto_generichash_state state;
+  crypto_generichash_init(&state, found->second.data(), found->second.size(), sizeof(Hash::bytes));
+  const auto add = [&](std::string_view part) {
+    crypto_generichash_update(&state, reinterpret_cast<const unsigned char*>(part.data()), part.size());
+  };
+  add(fmt::format("{}:{}:", purpose.size(), purpose));
+  add(text);
+  Hash hash;
+  crypto_generichash_final(&state, hash.bytes.data(), hash.bytes.size());
+  return hash;
+}
+
 }  // namespace reprise::api

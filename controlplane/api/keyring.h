@@ -52,6 +52,8 @@ class Keyring {
   // `purpose` is bound to the secret: what was sealed as a server's user data opens as nothing else.
   Result<std::string> seal(ProjectId project, std::string_view purpose, std::string_view plain) const;
   Result<std::string> unseal(ProjectId project, std::string_view purpose, std::string_view sealed) const;
+  // A hash that only who has the project's key can compute: it may stand beside a secret's text for ever.
+  Result<Hash> fingerprint(ProjectId project, std::string_view purpose, std::string_view text) const;
 
  private:
   Keyring(std::string path, CloudId cloud) : path_(std::move(path)), cloud_(cloud) {}

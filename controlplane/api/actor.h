@@ -1,0 +1,28 @@
+// Who asks: a token, opened and held against the state.
+#pragma once
+
+#include <string>
+
+#include "controlplane/api/token.h"
+#include "controlplane/decide/context.h"
+#include "projections/view.h"
+
+namespace reprise::api {
+
+struct Actor {
+  TokenClaims claims;
+  UserId user;
+  ProjectId project;  // none: the token is unscoped
+  std::string user_name;
+  std::string project_name;
+  Rights rights;
+};
+
+// As decide's rights_of(), read from the store.
+Rights rights_of(const View& view, UserId user, ProjectId project);
+
+// `now`: of the present, whatever moment is asked about. The error is what a 401 has to say: expired, forged,
+// revoked, of a user or project that is gone or disabled, older than the user's password.
+Result<Actor> actor_of(const Keyring& keyring, const View& now, std::string_view token, std::int64_t wall_ms);
+
+}  // namespace reprise::api

@@ -1,0 +1,202 @@
+#include "controlplane/api/backend.h"
+
+#include <atomic>
+
+#include "controlplane/api/router.h"
+
+namespace reprise::api {
+namespace {
+
+constexpr std::chrono::milliseconds resend_pause{100};
+constexpr std::chrono::milliseconds ask_again{500};
+constexpr std::int64_t ask_time_kept_ms = 60'000;
+
+// Of the session's errors: those that say the session is over.
+bool ends_session(Errc code) { return code != Errc::invalid; }
+
+}  // namespace
+
+std::int64_t wall_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// One intent under way. Whoever knows first answers.
+struct CoreBackend::Pending {
+  IntentId id;
+  Bytes bytes;
+  std::int64_t expires_ms = 0;
+  DecidedCallback callback;
+  std::atomic<bool> answered{false};
+  std::atomic<Waiters::Id> waiter{0};
+  std::atomic<Alarms::Id> alarm{0};
+
+  void answer(Result<DecidedAnswer> result) {
+    if (answered.exchange(true)) return;
+    const auto call = std::move(callback);
+    call(std::move(result));
+  }
+};
+
+// `over` is shared with the open appends, which must not keep the producer itself.
+struct CoreBackend::Session {
+  std::unique_ptr<Producer> producer;
+  std::shared_ptr<std::atomic<bool>> over = std::make_shared<std::atomic<bool>>(false);
+};
+
+CoreBackend::CoreBackend(Parts parts) : parts_(std::move(parts)) {}
+
+CoreBackend::~CoreBackend() {
+  std::shared_ptr<Session> session;
+  {
+    std::lock_guard lock(mutex_);
+    session = std::move(session_);
+  }
+  // The producer's end calls its open `done`s; they and the alarms are the last to use this.
+  session.reset();
+  alarms_->stop();
+}
+
+View CoreBackend::view() const { return parts_.projection->view(); }
+Result<View> CoreBackend::view_at(Seq seq) const { return parts_.projection->view_at(seq); }
+ProjectionStatus CoreBackend::status() const { return parts_.projection->status(); }
+Result<std::vector<StoredRecord>> CoreBackend::read_records(Seq from, std::size_t max) const {
+  return parts_.projection->read_records(from, max);
+}
+Projection::WatchId CoreBackend::watch(std::function<void(const Folded&)> callback) {
+  return parts_.projection->watch(std::move(callback));
+}
+void CoreBackend::unwatch(Projection::WatchId id) { parts_.projection->unwatch(id); }
+
+void CoreBackend::console(ServerId server, NodeId node, std::size_t bytes_max, Console callback) {
+  if (!parts_.console) return callback({Errc::unsupported, "this server has no way to its nodes' consoles"});
+  parts_.console(server, node, bytes_max, std::move(callback));
+}
+
+void CoreBackend::fresh(PassedCallback callback) {
+  struct Asked {
+    std::atomic<bool> answered{false};
+    std::atomic<Alarms::Id> alarm{0};
+    PassedCallback callback;
+  };
+  const auto asked = std::make_shared<Asked>();
+  asked->callback = std::move(callback);
+  const auto waiter = parts_.projection->fresh([asked, alarms = alarms_](const Status& status) {
+    if (asked->answered.exchange(true)) return;
+    if (const auto alarm = asked->alarm.load()) alarms->cancel(alarm);
+    asked->callback(status);
+  });
+  if (asked->answered) return;
+  asked->alarm = alarms_->after(parts_.fresh_patience, [this, asked, waiter] {
+    if (asked->answered.exchange(true)) return;
+    parts_.projection->cancel(waiter);
+    asked->callback({Errc::timed_out, "the log did not answer in time: what is shown may be stale"});
+  });
+  if (asked->answered) alarms_->cancel(asked->alarm);
+}
+
+void CoreBackend::submit(Intent intent, DecidedCallback callback) {
+  const auto pending = std::make_shared<Pending>();
+  pending->id = intent.id;
+  pending->expires_ms = intent.expires_ms;
+  pending->bytes = encode(intent);
+  pending->callback = std::move(callback);
+  if (pending->bytes.size() > intent_bytes_max)
+    return pending->answer({Errc::invalid, "the request is too large: more than 256 KiB as it goes into the log"});
+  // Before the append, so that no decision can be missed.
+  const auto waiter =
+      parts_.projection->wait_decided(intent.id, intent.expires_ms, [pending, alarms = alarms_](Result<DecidedAnswer> answer) {
+        if (const auto alarm = pending->alarm.load()) alarms->cancel(alarm);
+        pending->answer(std::move(answer));
+      });
+  if (waiter == 0) return;
+  pending->waiter = waiter;
+  const auto window = std::max<std::int64_t>(intent.expires_ms - intent.sent_ms, 0);
+  pending->alarm = alarms_->after(std::chrono::milliseconds(window),
+                                  [this, pending] { expired(pending, parts_.late_patience.count()); });
+  append(pending);
+}
+
+void CoreBackend::append(const std::shared_ptr<Pending>& pending) {
+  std::shared_ptr<Session> ended;
+  std::unique_lock lock(mutex_);
+  if (session_ && *session_->over) ended = std::move(session_);
+  if (!session_) {
+    auto producer = parts_.log->open_producer();
+    if (!producer) {
+      lock.unlock();
+      return append_later(pending);
+    }
+    session_ = std::make_shared<Session>();
+    session_->producer = std::move(*producer);
+  }
+  // Under the lock: intents go in the order that they came in. `done` only notes and sets alarms.
+  session_->producer->append(Topic::intents, pending->bytes, [this, pending, over = session_->over](Result<std::int64_t> offset) {
+    if (offset) return;
+    if (ends_session(offset.error().code)) *over = true;
+    appended(pending, offset);
+  });
+  lock.unlock();  // before `ended` ends, which calls its open appends back
+}
+
+void CoreBackend::append_later(const std::shared_ptr<Pending>& pending) {
+  alarms_->after(resend_pause, [this, pending] {
+    if (pending->answered) return;
+    if (wall_ms() <= pending->expires_ms) return append(pending);
+    parts_.projection->cancel(pending->waiter);
+    pending->answer({Errc::unreachable, "the log takes no intents: the request was not written, and not done"});
+  });
+}
+
+// Of a failed append only one code says that nothing was written: the same bytes under the same id go again.
+// After the others a decision may still come, and the expiry tells.
+void CoreBackend::appended(const std::shared_ptr<Pending>& pending, const Result<std::int64_t>& offset) {
+  if (pending->answered) return;
+  switch (offset.error().code) {
+    case Errc::session_broken:
+      return append_later(pending);
+    case Errc::invalid:
+    case Errc::no_space:
+      parts_.projection->cancel(pending->waiter);
+      return pending->answer(offset.error());
+    default:
+      return;
+  }
+}
+
+void CoreBackend::expired(const std::shared_ptr<Pending>& pending, std::int64_t patience_ms) {
+  if (pending->answered) return;
+  if (patience_ms <= 0) {
+    parts_.projection->cancel(pending->waiter);
+    return pending->answer({Errc::timed_out, "nobody decided the request in time, and it is not known whether it "
+                                             "will be done: look before sending it again"});
+  }
+  ask_time();
+  pending->alarm = alarms_->after(
+      ask_again, [this, pending, left = patience_ms - ask_again.count()] { expired(pending, left); });
+  if (pending->answered) alarms_->cancel(pending->alarm);
+}
+
+// On an idle log nothing tells the time: a record is asked for. One serves all who wait.
+void CoreBackend::ask_time() {
+  const auto now = wall_ms();
+  {
+    std::lock_guard lock(mutex_);
+    if (std::abs(now - time_asked_ms_) < ask_again.count() / 2) return;
+    time_asked_ms_ = now;
+  }
+  Intent intent;
+  intent.id = random_id().as<IntentId>();
+  intent.request_id = "req-" + random_id().str();
+  intent.sent_ms = now;
+  intent.expires_ms = std::max(now, parts_.projection->head().at_ms) + ask_time_kept_ms;
+  intent.set(AskTime{.asked_ms = now});
+  const auto pending = std::make_shared<Pending>();
+  pending->bytes = encode(intent);
+  pending->callback = [](const Result<DecidedAnswer>&) {};
+  pending->expires_ms = now;  // not worth sending twice
+  append(pending);
+}
+
+}  // namespace reprise::api

@@ -1,0 +1,43 @@
+#include "controlplane/api/service.h"
+
+#include "controlplane/api/exchange.h"
+
+namespace reprise::api {
+namespace {
+
+Router::Handle serve(Api& api, Route route) {
+  return [&api, shared = std::make_shared<const Route>(std::move(route))](Call call, Responder responder) {
+    std::make_shared<Exchange>(api, shared, std::move(call), std::move(responder))->begin();
+  };
+}
+
+}  // namespace
+
+Api::Api(Parts parts, ApiConfig config) : parts_(parts), config_(std::move(config)) {
+  CHECK(parts.router && parts.backend && parts.keyring && parts.passwords && parts.rate && parts.workers && parts.metrics);
+}
+
+void Api::read(Service service, std::string_view pattern, Need need, Handle handle) {
+  router().add(service, Method::get, pattern, serve(*this, {.need = need, .handle = std::move(handle)}));
+}
+
+void Api::read_now(Service service, std::string_view pattern, Need need, Handle handle) {
+  router().add(service, Method::get, pattern, serve(*this, {.need = need, .present = true, .handle = std::move(handle)}));
+}
+
+void Api::write(Service service, Method method, std::string_view pattern, Need need, Handle handle, BodyPlan body) {
+  CHECK(method != Method::get && method != Method::head);
+  router().add(service, method, pattern, serve(*this, {.need = need, .write = true, .handle = std::move(handle)}), body);
+}
+
+Plan on_worker(Api& api, std::function<Plan(Ask&)> work) {
+  return Later{[&api, work = std::move(work)](Ask& ask, Later::Resume resume) {
+    const auto posted = api.workers().post([&ask, work, resume] { resume(work(ask)); });
+    if (posted) return;
+    auto busy = ask.error(503, "Too many requests wait to be answered: try again in a second.");
+    busy.header("Retry-After", "1");
+    resume(std::move(busy));
+  }};
+}
+
+}  // namespace reprise::api
