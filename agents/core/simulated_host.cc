@@ -69,6 +69,8 @@ struct SimulatedHost::Compute final : compute::Driver {
     const auto& want = action.server;
     switch (action.step) {
       case compute::Step::start:
+        have.disks = want.disks;
+        have.nics = want.nics;
         if (!host.disks_.disks.contains({want.id.as<AnyId>(), want.born}))
           return {Errc::not_found, fmt::format("the boot disk of server {} is not on this host", want.id.str())};
         start(have, want);
@@ -79,11 +81,11 @@ struct SimulatedHost::Compute final : compute::Driver {
         return stop(have, want);
       case compute::Step::stop_hard: return stop(have, want);
       case compute::Step::reboot_soft:
-        if (host.deaf_.contains(want.id)) return {};
-        [[fallthrough]];
-      case compute::Step::reboot_hard: start(have, want); return {};
+      case compute::Step::reboot_hard: return reboot(have, action);
       case compute::Step::attach_disk: return attach(have, action.disk);
       case compute::Step::detach_disk:
+        if (action.disk.boot)
+          return {Errc::invalid, fmt::format("the boot disk of server {} cannot be detached", want.id.str())};
         std::erase_if(have.disks, [&](const DiskLink& one) { return one.id == action.disk.id && one.born == action.disk.born; });
         return {};
       case compute::Step::define:
@@ -109,9 +111,18 @@ struct SimulatedHost::Compute final : compute::Driver {
     host.consoles_[want.id] += fmt::format("reprise-guest ready {} simulated\n", want.guest.hostname);
   }
 
+  Status reboot(ServerHave& have, const compute::Action& action) {
+    if (!have.running)
+      return {Errc::conflict, fmt::format("server {} does not run: it cannot reboot", action.server.id.str())};
+    if (action.step == compute::Step::reboot_soft && host.deaf_.contains(action.server.id)) return {};
+    have.reboot_seq = action.server.reboot_seq;
+    return {};
+  }
+
   Status stop(ServerHave& have, const compute::ServerWant& want) {
+    // Who stopped before it was asked to keeps its own cause.
+    if (have.running) have.cause = compute::StopCause::asked;
     have.running = false;
-    have.cause = compute::StopCause::asked;
     have.power_seq = want.power_seq;
     return {};
   }
@@ -147,21 +158,34 @@ struct SimulatedHost::Storage final : storage::Driver {
     switch (action.step) {
       case storage::Step::create: {
         if (host.disks_.disks.contains(key)) return {};
+        if (want.size_gib == 0 && !want.image)
+          return {Errc::invalid, fmt::format("disk {} is empty and of 0 GiB: give it a size or an image", want.id.str())};
         const auto used = used_gib(host.disks_);
         if (used + want.size_gib > host.disk_gib_)
           return {Errc::no_space, fmt::format("disk {} needs {} GiB, {} are free: free some, or add a node", want.id.str(),
                                               want.size_gib, host.disk_gib_ - used)};
         host.disks_.disks[key] = {.id = want.id, .born = want.born, .kind = want.kind, .size_gib = want.size_gib};
-        if (want.image && want.backed) host.disks_.cached[want.image->id] = want.image->sha512;
+        if (want.image) host.disks_.cached[want.image->id] = want.image->sha512;
+        if (want.image && want.backed) stands_on[key] = want.image->id;
         return {};
       }
       case storage::Step::grow: {
         const auto at = host.disks_.disks.find(key);
-        if (at != host.disks_.disks.end()) at->second.size_gib = std::max(at->second.size_gib, want.size_gib);
+        if (at == host.disks_.disks.end())
+          return {Errc::not_found, fmt::format("disk {} is not on this host", want.id.str())};
+        at->second.size_gib = std::max(at->second.size_gib, want.size_gib);
         return {};
       }
-      case storage::Step::remove: host.disks_.disks.erase(key); return {};
-      case storage::Step::evict_image: host.disks_.cached.erase(action.image); return {};
+      case storage::Step::remove:
+        host.disks_.disks.erase(key);
+        stands_on.erase(key);
+        return {};
+      case storage::Step::evict_image:
+        for (const auto& [disk, image] : stands_on)
+          if (image == action.image)
+            return {Errc::conflict, fmt::format("image {} cannot go: disk {} stands on it", image.str(), disk.first.str())};
+        host.disks_.cached.erase(action.image);
+        return {};
     }
     return {};
   }
@@ -171,6 +195,7 @@ struct SimulatedHost::Storage final : storage::Driver {
   }
 
   SimulatedHost& host;
+  std::map<std::pair<AnyId, Born>, ImageId> stands_on;  // boot disk -> the cached image under it
 };
 
 struct SimulatedHost::Network final : network::Driver {

