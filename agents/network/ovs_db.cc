@@ -20,11 +20,12 @@ const char* protocols[] = {"OpenFlow10", "OpenFlow13", "OpenFlow15"};
 
 void monitor_what_matters(ovsdb_idl* idl) {
   for (const auto* column :
-       {&ovsrec_open_vswitch_col_bridges, &ovsrec_open_vswitch_col_cur_cfg, &ovsrec_open_vswitch_col_next_cfg, &ovsrec_bridge_col_name, &ovsrec_bridge_col_ports,
-        &ovsrec_bridge_col_fail_mode, &ovsrec_bridge_col_protocols, &ovsrec_bridge_col_datapath_type,
-        &ovsrec_bridge_col_external_ids, &ovsrec_port_col_name, &ovsrec_port_col_interfaces,
-        &ovsrec_interface_col_name, &ovsrec_interface_col_type, &ovsrec_interface_col_ofport,
-        &ovsrec_interface_col_error, &ovsrec_interface_col_external_ids})
+       {&ovsrec_open_vswitch_col_bridges, &ovsrec_open_vswitch_col_cur_cfg, &ovsrec_open_vswitch_col_next_cfg,
+        &ovsrec_bridge_col_name, &ovsrec_bridge_col_ports, &ovsrec_bridge_col_fail_mode,
+        &ovsrec_bridge_col_protocols, &ovsrec_bridge_col_datapath_type, &ovsrec_bridge_col_external_ids,
+        &ovsrec_port_col_name, &ovsrec_port_col_interfaces, &ovsrec_interface_col_name,
+        &ovsrec_interface_col_type, &ovsrec_interface_col_ofport, &ovsrec_interface_col_error,
+        &ovsrec_interface_col_external_ids})
     ovsdb_idl_add_column(idl, column);
 }
 

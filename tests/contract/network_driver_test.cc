@@ -11,7 +11,10 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <sstream>
+#include <thread>
 
+#include "agents/core/child_process.h"
 #include "agents/network/netlink.h"
 #include "agents/network/ovs_driver.h"
 #include "tests/contract/network_host.h"
@@ -337,6 +340,49 @@ TEST_CASE("daemons that are killed come back, and the guests' network with them"
     CHECK(dnsmasqs() != before);
     CHECK(b.dhcp().find("ip=10.0.1.22\n") != std::string::npos);
   }
+}
+
+// A measurement, not a test: `network_driver_test "[gaps]"` prints how long two guests miss each other.
+TEST_CASE("the gap that each killed daemon leaves", "[.][gaps]") {
+  Agent agent;
+  Guest a(port_want(21, 1)), b(port_want(22, 1));
+  const Want want = want_of({net1}, {a.port, b.port});
+  agent.settle(Want{});
+  for (auto* guest : {&a, &b}) {
+    guest->plug();
+    guest->use_address();
+  }
+  agent.settle(want, {&a, &b});
+  REQUIRE(a.pings(b.port.addresses[0].address));
+  const std::string daemon = GENERATE("nobody", "ovs-vswitchd", "ovsdb-server", "dnsmasq");
+  std::string answers;
+  const Nic at_b(b.netns(), "eth0");
+  std::thread pinging([&] {
+    const auto end =
+        run_child(within(a.netns(), {"/usr/bin/ping", "-n", "-D", "-i", "0.01", "-w", "6", "10.0.1.22"}),
+                  std::chrono::seconds(30));
+    if (end) answers = end->out;
+  });
+  int pings = 0;
+  at_b.until([&](const Frame& frame) { return frame[12] == 0x08 && frame[13] == 0x00 && ++pings == 100; });
+  if (daemon != "nobody") {
+    const auto seen = agent.wakes();
+    kill_and_wait(daemon == "dnsmasq" ? dnsmasqs().at(0) : OvsHost::get().pid(daemon));
+    agent.wait_after(seen);
+  }
+  agent.settle(want, {&a, &b});
+  pinging.join();
+  double last = 0, gap = 0;
+  int heard = 0;
+  std::istringstream lines(answers);
+  for (std::string line; std::getline(lines, line);) {
+    double at = 0;
+    if (std::sscanf(line.c_str(), "[%lf] 64 bytes", &at) != 1) continue;
+    if (heard++) gap = std::max(gap, at - last);
+    last = at;
+  }
+  WARN(fmt::format("{} killed: {} answers, longest gap {:.3f} s", daemon, heard, gap));
+  REQUIRE(heard > 0);
 }
 
 TEST_CASE("what people do to it by hand is put right") {

@@ -37,7 +37,8 @@ NetworkWant net_want(std::uint64_t n, std::uint16_t vlan) {
   return want;
 }
 
-PortWant port(std::uint64_t n, std::uint64_t net, std::vector<const char*> addresses, const char* hostname = "") {
+PortWant port(std::uint64_t n, std::uint64_t net, std::vector<const char*> addresses,
+              const char* hostname = "") {
   PortWant want;
   want.id = port_id(n);
   want.born = {20 + n, 1};
@@ -66,12 +67,16 @@ void same(const std::string& got, const std::string& golden) {
   CHECK(got == golden);
 }
 
-bool any_line(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool any_line(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
 TEST_CASE("one guest on a single machine") {
-  same(text_of(want_of({net_want(1, 101)}, {port(1, 1, {"10.0.1.21"})}), {{{port_id(1), 5}}, {{network_id(1), 2}}, {}}), R"(
+  same(text_of(want_of({net_want(1, 101)}, {port(1, 1, {"10.0.1.21"})}),
+               {{{port_id(1), 5}}, {{network_id(1), 2}}, {}}),
+       R"(
 table=0,priority=100,in_port=2,actions=set_field:101->reg5,resubmit(,30)
 table=30,priority=100,reg5=101,dl_dst=fa:16:3e:00:00:01,actions=output:2
 table=30,priority=97,reg5=101,arp,arp_tpa=10.0.1.2,actions=output:2
@@ -119,7 +124,8 @@ table=30,priority=90,reg5=101,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00,actions
 TEST_CASE("a port that is down only drops, and no group reaches it") {
   auto down = port(1, 1, {"10.0.1.21"});
   down.admin_up = false;
-  const auto text = text_of(want_of({net_want(1, 101)}, {down, port(2, 1, {"10.0.1.22"})}), {{{port_id(1), 5}, {port_id(2), 6}}, {}, 1});
+  const auto text = text_of(want_of({net_want(1, 101)}, {down, port(2, 1, {"10.0.1.22"})}),
+                            {{{port_id(1), 5}, {port_id(2), 6}}, {}, 1});
   CHECK(any_line(text, "table=0,priority=100,in_port=5,actions=drop\n"));
   CHECK(any_line(text, "table=30,priority=100,reg5=101,dl_dst=52:54:00:00:00:01,actions=drop\n"));
   CHECK(any_line(text, "arp,actions=output:6,push_vlan"));
@@ -128,16 +134,22 @@ TEST_CASE("a port that is down only drops, and no group reaches it") {
 }
 
 TEST_CASE("several addresses of one port may each be used, no other") {
-  const auto text = text_of(want_of({net_want(1, 101)}, {port(1, 1, {"10.0.1.21", "10.0.1.77"})}), {{{port_id(1), 5}}, {}, {}});
+  const auto text = text_of(want_of({net_want(1, 101)}, {port(1, 1, {"10.0.1.21", "10.0.1.77"})}),
+                            {{{port_id(1), 5}}, {}, {}});
   for (const char* address : {"10.0.1.21", "10.0.1.77"}) {
     CHECK(any_line(text, fmt::format("ip,nw_src={},actions=resubmit(,30)\n", address)));
-    CHECK(any_line(text, fmt::format("arp_sha=52:54:00:00:00:01,arp_spa={},actions=resubmit(,30)\n", address)));
+    CHECK(
+        any_line(text, fmt::format("arp_sha=52:54:00:00:00:01,arp_spa={},actions=resubmit(,30)\n", address)));
   }
 }
 
 TEST_CASE("networks are kept apart by reg5, ports without tap or network have no flow") {
-  const auto want = want_of({net_want(1, 101), net_want(2, 102)}, {port(1, 1, {"10.0.1.21"}), port(2, 2, {"10.0.2.22"}), port(3, 1, {"10.0.1.23"}), port(4, 9, {"10.0.9.24"})});
-  const auto lines = flows(want, {{{port_id(1), 5}, {port_id(2), 6}, {port_id(4), 8}}, {{network_id(1), 2}, {network_id(2), 3}}, {}});
+  const auto want =
+      want_of({net_want(1, 101), net_want(2, 102)}, {port(1, 1, {"10.0.1.21"}), port(2, 2, {"10.0.2.22"}),
+                                                     port(3, 1, {"10.0.1.23"}), port(4, 9, {"10.0.9.24"})});
+  const auto lines = flows(
+      want,
+      {{{port_id(1), 5}, {port_id(2), 6}, {port_id(4), 8}}, {{network_id(1), 2}, {network_id(2), 3}}, {}});
   for (const auto& flow : lines) {
     INFO(flow.text);
     CHECK(flow.port != port_id(3));
@@ -215,8 +227,9 @@ TEST_CASE("a hosts file says whose it is") {
 
 TEST_CASE("a hostname that dnsmasq would read as something else is left out") {
   const auto net = net_want(1, 101);
-  for (const char* name : {"", "infinite", "ignore", "12h", "10.0.0.9", "a b", "a,b", "a\n52:54:00:00:00:99,10.0.1.99,infinite", "set:x",
-                           "id:*", "-a", "a-", "a#b", "aa:bb"}) {
+  for (const char* name :
+       {"", "infinite", "ignore", "12h", "10.0.0.9", "a b", "a,b", "a\n52:54:00:00:00:99,10.0.1.99,infinite",
+        "set:x", "id:*", "-a", "a-", "a#b", "aa:bb"}) {
     const auto one = port(1, 1, {"10.0.1.21"}, name);
     INFO(name);
     CHECK(any_line(dhcp_hosts(net, {&one}), "\n52:54:00:00:00:01,10.0.1.21,infinite\n"));
