@@ -120,8 +120,10 @@ std::int64_t ask_end(LogRig& rig, Log& log, Topic topic) {
     return answer->second;
   };
   REQUIRE(rig.await([&] { return look().has_value(); }));
-  REQUIRE(look()->ok());
-  return **look();
+  const auto result = *look();
+  INFO((result ? "" : result.error().text));
+  REQUIRE(result.ok());
+  return *result;
 }
 
 }  // namespace reprise::contract

@@ -16,4 +16,12 @@ if(NOT REPRISE_CORE_ONLY)
                LIBS log_contract log_embedded faulty_disk)
   add_dependencies(log_embedded_folder_test log_appender)
   target_compile_definitions(log_embedded_folder_test PRIVATE LOG_APPENDER="$<TARGET_FILE:log_appender>")
+
+  add_library(kafka_brokers STATIC system/kafka_brokers.cc)
+  target_link_libraries(kafka_brokers PUBLIC log_place PkgConfig::rdkafka)
+  target_compile_definitions(kafka_brokers PRIVATE OPS_KAFKA="${CMAKE_SOURCE_DIR}/ops/kafka")
+  reprise_test(log_kafka_test SLOW SOURCES contract/log_kafka_test.cc LIBS log_contract log_kafka kafka_brokers)
+
+  add_executable(log_bench bench/log_bench.cc)
+  target_link_libraries(log_bench PRIVATE log_embedded log_kafka)
 endif()
