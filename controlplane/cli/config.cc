@@ -75,9 +75,6 @@ std::string wrong_text(const Text& rule, std::string_view text) {
                  : "must be a URL, such as http://HOST:PORT";
     case TextRule::path:
       return text[0] == '/' ? "" : "must be an absolute path";
-    case TextRule::ovs_remote:
-      return text.starts_with("unix:/") || text.starts_with("tcp:") ? ""
-                                                                    : "must be unix:/PATH or tcp:HOST:PORT";
   }
   return {};
 }
@@ -185,6 +182,12 @@ class Reader {
       return note(line_of(node),
                   fmt::format("{} = {}: it must be from {} to {}", key, *number, rule.least, rule.most));
     field = *number;
+  }
+
+  void take(const std::string& key, const toml::node& node, bool& field, const Truth&) {
+    const auto truth = node.value_exact<bool>();
+    if (!truth) return wrong_kind(key, node, "true or false");
+    field = *truth;
   }
 
   void take(const std::string& key, const toml::node& node, double& field, const Real& rule) {
@@ -312,6 +315,8 @@ std::string value_text(double value) {
   return value == std::floor(value) ? fmt::format("{:.1f}", value) : fmt::format("{}", value);
 }
 
+std::string value_text(bool value) { return value ? "true" : "false"; }
+std::string range_text(const Truth&) { return {}; }
 std::string range_text(const Text&) { return {}; }
 std::string range_text(const Words& rule) { return fmt::format("; of {}", join(rule.words)); }
 std::string range_text(const Whole& rule) { return fmt::format("; {} to {}", rule.least, rule.most); }

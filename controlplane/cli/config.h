@@ -58,7 +58,6 @@ struct SimulatedConfig {
   std::int64_t vcpus = 64;
   std::int64_t ram_mib = 256 * 1024;
   std::int64_t disk_gib = 4096;
-  std::int64_t latency_ms = 0;
 };
 
 struct LibvirtConfig {
@@ -73,7 +72,8 @@ struct LocalConfig {
 };
 
 struct OvsConfig {
-  std::string database = "unix:/run/openvswitch/db.sock";
+  bool start = false;
+  std::string switch_dir = "/run/openvswitch";
   std::string bridge = "br-int";
   std::string datapath = "auto";
   std::string uplink;

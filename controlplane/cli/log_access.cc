@@ -1,6 +1,7 @@
 #include "controlplane/cli/log_access.h"
 
 #include "events/embedded_log.h"
+#include "events/kafka_log.h"
 #include "events/log_place.h"
 
 namespace reprise::cli {
@@ -20,7 +21,7 @@ Result<std::unique_ptr<Log>> open_log(const std::string& place, const StateFolde
   const auto parsed = parse_log_place(place);
   if (!parsed) return parsed.error();
   if (const auto* embedded = std::get_if<EmbeddedPlace>(&*parsed)) return open_embedded(embedded->dir, mode);
-  return {Errc::unsupported, "this reprise was built without the Kafka log"};
+  return open_kafka_log(std::get<KafkaPlace>(*parsed), {.create = mode == LogMode::create});
 }
 
 }  // namespace reprise::cli

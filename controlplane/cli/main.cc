@@ -6,6 +6,7 @@
 
 #include "controlplane/cli/config_check.h"
 #include "controlplane/cli/init.h"
+#include "controlplane/cli/serve.h"
 #include "controlplane/cli/verify.h"
 
 namespace {
@@ -19,6 +20,7 @@ class Program {
     app_.require_subcommand(1);
     app_.set_version_flag("--version", "reprise 0.1");
     add_init();
+    add_serve();
     add_verify();
     add_config();
   }
@@ -60,6 +62,11 @@ class Program {
     runs(init, init_, run_init);
   }
 
+  void add_serve() {
+    runs(command(app_, "serve", "runs the roles that the configuration names, until SIGTERM"), serve_,
+         run_serve);
+  }
+
   void add_verify() {
     auto* verify = command(app_, "verify", "replays the log from zero and proves every record");
     verify->add_option("--log", verify_.log, "the log (default: the configured one)");
@@ -83,6 +90,7 @@ class Program {
                 "reprise"};
   Common common_;
   InitOptions init_;
+  ServeOptions serve_;
   VerifyOptions verify_;
   ConfigCheckOptions check_;
   ConfigDefaultOptions default_;

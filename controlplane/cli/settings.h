@@ -9,7 +9,7 @@
 namespace reprise::cli {
 
 // What a text may be, beyond being one line of UTF-8 without control characters.
-enum class TextRule { any, name, log_place, listen_address, url, path, ovs_remote };
+enum class TextRule { any, name, log_place, listen_address, url, path };
 
 struct Text {
   TextRule rule = TextRule::any;
@@ -22,6 +22,7 @@ struct Whole {
   std::int64_t least = 0;
   std::int64_t most = std::numeric_limits<std::int64_t>::max();
 };
+struct Truth {};
 struct Real {
   double least = 0;
   double most = 0;
@@ -83,8 +84,6 @@ void each_setting(C& c, F&& f) {
   f("simulated", "vcpus", c.simulated.vcpus, Whole{1, 100'000}, "of each");
   f("simulated", "ram_mib", c.simulated.ram_mib, Whole{64, 1 << 28}, "of each, in MiB");
   f("simulated", "disk_gib", c.simulated.disk_gib, Whole{1, 1 << 28}, "of each, in GiB");
-  f("simulated", "latency_ms", c.simulated.latency_ms, Whole{0, 600'000},
-    "how long each action takes, in milliseconds");
 
   f("libvirt", "uri", c.libvirt.uri, Text{TextRule::url}, "libvirt's connection URI");
   f("libvirt", "virtualization", c.libvirt.virtualization, Words{{"auto", "kvm", "tcg"}},
@@ -96,8 +95,10 @@ void each_setting(C& c, F&& f) {
   f("local", "directory", c.local.directory, Text{TextRule::path, true},
     "disks; empty: disks in the state folder");
 
-  f("ovs", "database", c.ovs.database, Text{TextRule::ovs_remote},
-    "ovsdb-server: unix:PATH or tcp:HOST:PORT");
+  f("ovs", "start", c.ovs.start, Truth{},
+    "start and keep ovsdb-server and ovs-vswitchd where nobody else runs them");
+  f("ovs", "switch_dir", c.ovs.switch_dir, Text{TextRule::path},
+    "Open vSwitch's run folder, with db.sock in it");
   f("ovs", "bridge", c.ovs.bridge, Text{TextRule::name},
     "the bridge that servers are on; it is made if need be");
   f("ovs", "datapath", c.ovs.datapath, Words{{"auto", "system", "netdev"}},

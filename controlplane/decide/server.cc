@@ -156,6 +156,14 @@ PlacementRequest placement_request(const Server& server) {
           .disk_gib = static_cast<std::int64_t>(server.disk_gib), .zone = server.zone, .host = server.host};
 }
 
+std::optional<PlacementRequest> placement_request(const State& s, const CreateServer& i) {
+  const Flavor* flavor = s.flavors.find(i.flavor);
+  const Image* image = s.images.find(i.image);
+  if (!flavor || !image) return std::nullopt;
+  return PlacementRequest{.vcpus = flavor->vcpus, .ram_mib = static_cast<std::int64_t>(flavor->ram_mib),
+                          .disk_gib = static_cast<std::int64_t>(boot_disk_gib(*flavor, *image)), .zone = i.zone, .host = i.host};
+}
+
 Events create(const State& s, const CreateServer& i, const Context& c) {
   const auto object = i.id.as<AnyId>();
   if (!c.rights.member) return refuse(Refusal::not_allowed, "Creating a server needs the role member.", object);
@@ -180,8 +188,7 @@ Events create(const State& s, const CreateServer& i, const Context& c) {
     if (!keypair) return refuse(Refusal::no_such_keypair, fmt::format("Invalid key_name provided: {} is no key pair of yours.", i.key_name), object);
     made.public_key = keypair->public_key;
   }
-  const PlacementRequest request{.vcpus = made.vcpus, .ram_mib = static_cast<std::int64_t>(made.ram_mib),
-                                 .disk_gib = static_cast<std::int64_t>(made.disk_gib), .zone = i.zone, .host = i.host};
+  const PlacementRequest request = *placement_request(s, i);
   Events events{std::move(made)};
   if (auto refused = add_ports(s, i, c, events)) return *refused;
   const Placement placement = place(s, request);

@@ -9,6 +9,8 @@ namespace reprise::server {
 inline constexpr std::uint32_t attempts_max = 3;   // placements before a server rests in ERROR
 
 PlacementRequest placement_request(const Server& server);
+// What a server asks that is still to be made; nothing: its flavor or image is not there.
+std::optional<PlacementRequest> placement_request(const State& state, const CreateServer& intent);
 
 // It could not be made where it was placed: away from there, then elsewhere or ERROR.
 Events give_up_place(const State& state, const Server& server, const std::string& reason, std::int64_t at_ms);

@@ -1,0 +1,254 @@
+#include "controlplane/cli/node_drivers.h"
+
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "agents/compute/libvirt_driver.h"
+#include "agents/core/simulated_host.h"
+#include "agents/network/ovs_daemons.h"
+#include "agents/network/ovs_driver.h"
+#include "agents/storage/local_driver.h"
+#include "controlplane/api/compute.h"
+#include "controlplane/api/router.h"
+
+namespace reprise::cli {
+namespace {
+
+constexpr const char* host_lock = "/run/reprise/agent.lock";
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] ? name : "node";
+}
+
+std::string boot_id_of_host() {
+  auto text = read_file("/proc/sys/kernel/random/boot_id");
+  if (!text) return {};
+  while (!text->empty() && text->back() == '\n') text->pop_back();
+  return *text;
+}
+
+std::string or_else(const std::string& configured, const std::string& fallback) {
+  return configured.empty() ? fallback : configured;
+}
+
+NodeFacts facts_of(const Config& config, NodeId id, std::string name) {
+  NodeFacts facts{.id = id, .name = std::move(name), .zone = config.agent.zone};
+  facts.compute_driver = config.agent.compute;
+  facts.storage_driver = config.agent.storage;
+  facts.network_driver = config.agent.network;
+  facts.address = config.agent.address;
+  facts.version = "0.1";
+  return facts;
+}
+
+// What the host offers to servers: overcommitted cpus, and memory and disk less what is reserved.
+Status measure_host(const Config& config, const std::string& disks, NodeFacts& facts) {
+  struct sysinfo memory {};
+  struct statvfs disk {};
+  if (::sysinfo(&memory) != 0 || ::statvfs(disks.c_str(), &disk) != 0)
+    return {Errc::broken, fmt::format("cannot measure memory, or the file system of {}", disks)};
+  const auto left = [](std::uint64_t all, std::int64_t reserved) {
+    return all > static_cast<std::uint64_t>(reserved) ? all - static_cast<std::uint64_t>(reserved) : 0;
+  };
+  facts.boot_id = boot_id_of_host();
+  facts.vcpus =
+      static_cast<std::uint32_t>(std::max(1.0, std::thread::hardware_concurrency() * config.agent.cpu_ratio));
+  facts.ram_mib = left(memory.totalram / 1024 * memory.mem_unit / 1024, config.agent.reserved_ram_mib);
+  facts.disk_gib = left(disk.f_blocks * disk.f_frsize >> 30, config.agent.reserved_disk_gib);
+  return {};
+}
+
+class SimulatedNodes final : public NodeSet {
+ public:
+  SimulatedNodes(const Config& config, NodeId first) {
+    const auto& simulated = config.simulated;
+    const std::string name = or_else(config.agent.node, host_name());
+    for (std::int64_t i = 0; i < simulated.nodes; ++i) {
+      // Whatever was on it went with the process that simulated it: for the cloud, the host has restarted.
+      const std::string boot_id = api::random_id().str();
+      hosts_.push_back(
+          std::make_unique<SimulatedHost>(boot_id, static_cast<std::uint64_t>(simulated.disk_gib)));
+      NodeFacts facts = facts_of(config, {first.hi, first.lo + static_cast<std::uint64_t>(i)},
+                                 simulated.nodes == 1 ? name : fmt::format("{}-{}", name, i + 1));
+      facts.boot_id = boot_id;
+      facts.vcpus = static_cast<std::uint32_t>(simulated.vcpus);
+      facts.ram_mib = static_cast<std::uint64_t>(simulated.ram_mib);
+      facts.disk_gib = static_cast<std::uint64_t>(simulated.disk_gib);
+      SimulatedHost& host = *hosts_.back();
+      nodes_.push_back({std::move(facts), &host.compute(), &host.storage(), &host.network()});
+    }
+  }
+  const std::vector<NodeDrivers>& nodes() const override { return nodes_; }
+  Status wipe() override { return {}; }
+
+ private:
+  std::vector<std::unique_ptr<SimulatedHost>> hosts_;
+  std::vector<NodeDrivers> nodes_;
+};
+
+// The machine that this process runs on. Drivers may be mixed with simulated ones where that makes sense.
+class HostNode final : public NodeSet {
+ public:
+  HostNode(const Config& config, const StateFolder& state, std::function<void(const std::string&)> say,
+           FileLock lock)
+      : config_(config), state_(state), say_(std::move(say)), lock_(std::move(lock)) {}
+
+  Status open(NodeId id, const api::Keyring& keyring) {
+    NodeFacts facts = facts_of(config_, id, or_else(config_.agent.node, host_name()));
+    if (auto done = open_storage(); !done) return done;
+    if (auto done = measure_host(config_, disks(), facts); !done) return done;
+    simulated_ = std::make_unique<SimulatedHost>(facts.boot_id, facts.disk_gib);
+    if (config_.agent.network == "ovs")
+      if (auto done = open_network(); !done) return done;
+    if (config_.agent.compute == "libvirt")
+      if (auto done = open_compute(keyring); !done) return done;
+    nodes_.push_back({std::move(facts), compute_ ? compute_.get() : &simulated_->compute(),
+                      storage_ ? storage_.get() : &simulated_->storage(),
+                      network_ ? static_cast<network::Driver*>(network_.get()) : &simulated_->network()});
+    return {};
+  }
+
+  const std::vector<NodeDrivers>& nodes() const override { return nodes_; }
+
+  Status wipe() override {
+    Status all = wipe_servers();
+    const auto also = [&](Status status) {
+      if (!status && all) all = std::move(status);
+    };
+    also(wipe_disks());
+    if (network_) also(network_->wipe());
+    return all;
+  }
+
+ private:
+  std::string disks() const { return or_else(config_.local.directory, state_.disks()); }
+  storage::ImagePath image_path() const {
+    return [folder = or_else(config_.images.directory, state_.images())](ImageId id) -> Result<std::string> {
+      const std::string path = folder + "/" + id.str();
+      if (!file_exists(path))
+        return Error{Errc::not_found, fmt::format("the data of image {} is not in {}", id.str(), folder)};
+      return path;
+    };
+  }
+
+  Status open_storage() {
+    if (auto made = make_folders(disks()); !made) return made;
+    if (config_.agent.storage != "local") return {};
+    auto driver = storage::open_local_driver({.directory = disks(), .image_path = image_path()});
+    if (!driver) return driver.error();
+    storage_ = std::move(*driver);
+    return {};
+  }
+
+  Status open_network() {
+    const auto& ovs = config_.ovs;
+    if (ovs.start) {
+      supervisor_ = std::make_unique<Supervisor>(
+          [this](const std::string& name) { say_("watch: " + name + " ended or was started"); });
+      auto is = network::ensure_ovs(*supervisor_, {.run_dir = ovs.switch_dir});
+      if (!is) return is.error();
+      say_(*is == network::OvsIs::ours ? "Open vSwitch: kept by this process"
+                                       : "Open vSwitch: the host's own");
+    }
+    network::OvsConfig config;
+    config.switch_ = {
+        .run_dir = ovs.switch_dir, .bridge = ovs.bridge, .datapath = ovs.datapath, .uplink = ovs.uplink};
+    config.run_dir = ovs.run_dir;
+    config.dnsmasq = ovs.dnsmasq;
+    network_ = std::make_unique<network::OvsDriver>(std::move(config));
+    return {};
+  }
+
+  Status open_compute(const api::Keyring& keyring) {
+    compute::LibvirtConfig config;
+    config.uri = config_.libvirt.uri;
+    config.state = state_.servers();
+    config.bridge = config_.ovs.bridge;
+    config.emulator = config_.libvirt.emulator;
+    config.domain_logs = config_.libvirt.domain_logs;
+    config.virtualization = config_.libvirt.virtualization == "kvm"   ? compute::Virtualization::kvm
+                            : config_.libvirt.virtualization == "tcg" ? compute::Virtualization::tcg
+                                                                      : compute::Virtualization::automatic;
+    config.image_path = image_path();
+    config.disk_source = [storage = storage_.get()](AnyId id, Born born) {
+      return storage->source(id, born);
+    };
+    config.open_sealed = [&keyring](
+                             ProjectId project,
+                             const std::vector<std::uint8_t>& sealed) -> Result<std::vector<std::uint8_t>> {
+      auto plain = keyring.unseal(project, api::user_data_purpose,
+                                  {reinterpret_cast<const char*>(sealed.data()), sealed.size()});
+      if (!plain) return plain.error();
+      return std::vector<std::uint8_t>(plain->begin(), plain->end());
+    };
+    auto driver = compute::open_libvirt_driver(std::move(config));
+    if (!driver) return driver.error();
+    compute_ = std::move(*driver);
+    return {};
+  }
+
+  Status wipe_servers() {
+    if (!compute_) return {};
+    auto have = compute_->observe();
+    if (!have) return have.error();
+    Status all;
+    for (const auto& [key, server] : have->servers) {
+      compute::Action remove{.step = compute::Step::remove};
+      remove.server.id = server.id;
+      remove.server.born = server.born;
+      if (auto done = compute_->perform(remove); !done && all) all = done;
+    }
+    return all;
+  }
+
+  Status wipe_disks() {
+    if (!storage_) return {};
+    auto have = storage_->observe();
+    if (!have) return have.error();
+    Status all;
+    for (const auto& [key, disk] : have->disks) {
+      storage::Action remove{.step = storage::Step::remove};
+      remove.disk = {.id = disk.id, .born = disk.born, .kind = disk.kind};
+      if (auto done = storage_->perform(remove); !done && all) all = done;
+    }
+    return all;
+  }
+
+  const Config config_;
+  const StateFolder state_;
+  const std::function<void(const std::string&)> say_;
+  const FileLock lock_;
+  std::unique_ptr<SimulatedHost> simulated_;
+  std::unique_ptr<storage::Driver> storage_;
+  std::unique_ptr<Supervisor> supervisor_;
+  std::unique_ptr<network::OvsDriver> network_;
+  std::unique_ptr<compute::Driver> compute_;
+  std::vector<NodeDrivers> nodes_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<NodeSet>> NodeSet::open(const Config& config, const StateFolder& state,
+                                               const api::Keyring& keyring,
+                                               std::function<void(const std::string&)> say) {
+  const auto id = read_node_id(state);
+  if (!id) return id.error();
+  const auto& agent = config.agent;
+  if (agent.compute == "simulated" && agent.storage == "simulated" && agent.network == "simulated")
+    return std::unique_ptr<NodeSet>(std::make_unique<SimulatedNodes>(config, *id));
+  if (auto made = make_folders("/run/reprise"); !made) return made.error();
+  auto lock = FileLock::take(host_lock, "the agents of node " + id->str());
+  if (!lock)
+    return {lock.error().code,
+            lock.error().text + ": one process at a time drives this host; end that one first"};
+  auto node = std::make_unique<HostNode>(config, state, std::move(say), std::move(*lock));
+  if (auto opened = node->open(*id, keyring); !opened) return opened.error();
+  return std::unique_ptr<NodeSet>(std::move(node));
+}
+
+}  // namespace reprise::cli

@@ -1,0 +1,58 @@
+#include "controlplane/cli/process_status.h"
+
+#include <fmt/format.h>
+
+#include "controlplane/story/status.h"
+#include "controlplane/story/why.h"
+
+namespace reprise::cli {
+namespace {
+
+story::AgentLine line_of(const char* kind, const AgentStatus& status) {
+  return {kind, status.trouble, status.last_error, status.realized, status.actions, status.failures};
+}
+
+story::Running running_of(const ProcessStatus& process, ProjectionStatus projection) {
+  story::Running running{.roles = process.roles, .projection = std::move(projection)};
+  if (const auto& c = process.controller)
+    running.controller = {role_name(c->role), c->id, c->reason, c->claims, c->decisions, c->held};
+  for (const auto& node : process.nodes)
+    running.nodes.push_back({.id = node.facts.id,
+                             .stopped = node.stopped,
+                             .reports_waiting = node.reports_waiting,
+                             .agents = {line_of("compute", node.compute), line_of("storage", node.storage),
+                                        line_of("network", node.network)}});
+  return running;
+}
+
+}  // namespace
+
+void register_process_routes(api::Api& api, const ProcessStatusSource& source) {
+  using api::Ask;
+  using api::Plan;
+  api.read(api::Service::none, "/status", api::Need::admin, [&api, &source](Ask&) {
+    return api::on_worker(api, [&api, &source](Ask& ask) -> Plan {
+      if (!ask.view().is_now())
+        return api::json_response(200, story::status_json(ask.view(), nullptr) + "\n");
+      const auto running = running_of(source.process_status(), api.backend().status());
+      return api::json_response(200, story::status_json(ask.view(), &running) + "\n");
+    });
+  });
+  api.read(api::Service::none, "/why/{id}", api::Need::admin, [&api](Ask&) {
+    return api::on_worker(api, [&api](Ask& ask) -> Plan {
+      const auto id = ask.id<AnyId>(0);
+      if (!id)
+        return ask.error(
+            400, fmt::format("'{}' is no id: give the UUID of a server, volume, port, node …", ask.param(0)));
+      const story::Source from{
+          .view_at = [&api](Seq seq) { return api.backend().view_at(seq); },
+          .read_records = [&api](Seq first,
+                                 std::size_t max) { return api.backend().read_records(first, max); }};
+      auto told = story::why_json(ask.view(), from, *id);
+      if (told) return api::json_response(200, std::move(*told) + "\n");
+      return ask.error(told.error().code == Errc::not_found ? 404 : 503, told.error().text);
+    });
+  });
+}
+
+}  // namespace reprise::cli

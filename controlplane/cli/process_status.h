@@ -1,0 +1,29 @@
+// What one process knows of itself beyond the state: its roles, its controller, its agents; and the routes
+// GET /status and GET /why/{id}, which only a server has.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agents/core/agent_host.h"
+#include "controlplane/api/service.h"
+#include "controlplane/controller.h"
+
+namespace reprise::cli {
+
+struct ProcessStatus {
+  std::vector<std::string> roles;
+  std::optional<Controller::Status> controller;
+  std::vector<AgentHost::NodeStatus> nodes;
+};
+
+class ProcessStatusSource {
+ public:
+  virtual ~ProcessStatusSource() = default;
+  virtual ProcessStatus process_status() const = 0;
+};
+
+void register_process_routes(api::Api& api, const ProcessStatusSource& source);
+
+}  // namespace reprise::cli

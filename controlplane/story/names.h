@@ -1,0 +1,18 @@
+// What people call a thing: the name of whatever object an id belongs to, as of one view.
+#pragma once
+
+#include <string>
+
+#include "events/print.h"
+#include "projections/view.h"
+
+namespace reprise::story {
+
+// Empty: no such object, or it has no name.
+std::string name_of(const View& view, AnyId id);
+// "server", "volume" …; empty: no such object.
+std::string kind_of(const View& view, AnyId id);
+// For print_words(): "name (id)" where there is a name. `view` must live as long.
+NameOf labels(const View& view);
+
+}  // namespace reprise::story

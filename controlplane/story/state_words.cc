@@ -1,0 +1,171 @@
+#include "controlplane/story/state_words.h"
+
+#include <fmt/format.h>
+
+#include "controlplane/story/names.h"
+
+namespace reprise::story {
+namespace {
+
+std::string node_name(const View& view, NodeId id) {
+  if (!id) return "no node";
+  const std::string name = name_of(view, id.as<AnyId>());
+  return name.empty() ? id.str() : name;
+}
+
+const char* task_words(TaskState task) {
+  switch (task) {
+    case TaskState::none:
+      return "";
+    case TaskState::spawning:
+      return "spawning";
+    case TaskState::powering_on:
+      return "powering-on";
+    case TaskState::powering_off:
+      return "powering-off";
+    case TaskState::rebooting:
+      return "rebooting";
+    case TaskState::rebooting_hard:
+      return "rebooting_hard";
+    case TaskState::deleting:
+      return "deleting";
+  }
+  return "?";
+}
+
+// What a server's next step waits for.
+std::string awaited(const View& view, const Server& server) {
+  const std::string node = node_name(view, server.node);
+  if (server.tenure == Tenure::unplacing)
+    return fmt::format("the agents of {} have to confirm that nothing of it is left there{}{}", node,
+                       server.compute_released ? "" : "; its domain is not confirmed gone",
+                       server.disk_released ? "" : "; its disk is not confirmed gone");
+  if (server.tenure == Tenure::none) return "no node was found for it";
+  if (!server.disk_ready) return fmt::format("the storage agent of {} has to report its disk ready", node);
+  std::size_t waiting = 0;
+  view.each_by<Port>(Port::by_server, encode_key(server.id),
+                     [&](const Port& port) { waiting += port.status != PortStatus::active; });
+  if (waiting && !server.running)
+    return fmt::format("the network agent of {} has to report {} of its ports ready", node, waiting);
+  return fmt::format("the compute agent of {} has to report it {}", node, server.on ? "running" : "stopped");
+}
+
+void add(std::vector<Unsettled>& list, std::size_t most, std::size_t& all, Unsettled one) {
+  ++all;
+  if (list.size() < most) list.push_back(std::move(one));
+}
+
+}  // namespace
+
+std::string server_status(const Server& server) {
+  std::string status;
+  switch (server.status) {
+    case ServerStatus::build:
+      status = "BUILD";
+      break;
+    case ServerStatus::active:
+      status = "ACTIVE";
+      break;
+    case ServerStatus::shutoff:
+      status = "SHUTOFF";
+      break;
+    case ServerStatus::error:
+      status = "ERROR";
+      break;
+  }
+  return server.task == TaskState::none ? status : fmt::format("{} ({})", status, task_words(server.task));
+}
+
+const char* volume_status(VolumeStatus status) {
+  switch (status) {
+    case VolumeStatus::creating:
+      return "creating";
+    case VolumeStatus::available:
+      return "available";
+    case VolumeStatus::attaching:
+      return "attaching";
+    case VolumeStatus::in_use:
+      return "in-use";
+    case VolumeStatus::detaching:
+      return "detaching";
+    case VolumeStatus::deleting:
+      return "deleting";
+    case VolumeStatus::error:
+      return "error";
+  }
+  return "?";
+}
+
+const char* node_status(const Node& node) {
+  switch (node.state) {
+    case NodeState::up:
+      return node.disabled ? "up, disabled" : "up";
+    case NodeState::lost:
+      return "lost";
+    case NodeState::dead:
+      return "dead";
+  }
+  return "?";
+}
+
+std::string state_words(const View& view, AnyId object) {
+  if (const auto server = view.find<Server>(object.as<ServerId>())) {
+    std::string words = server_status(*server);
+    if (server->tenure != Tenure::none) words += fmt::format(" on {}", node_name(view, server->node));
+    if (server->status == ServerStatus::shutoff && server->stop_cause != StopCause::none)
+      words += fmt::format(" (stopped by: {})", wire::EnumNameStopCause(server->stop_cause));
+    if (!server->fault.empty()) words += ": " + server->fault;
+    return words;
+  }
+  if (const auto volume = view.find<Volume>(object.as<VolumeId>())) {
+    std::string words = fmt::format("{} on {}", volume_status(volume->status), node_name(view, volume->node));
+    if (volume->server) words += fmt::format(", server {}", volume->server.str());
+    if (!volume->fault.empty()) words += ": " + volume->fault;
+    return words;
+  }
+  if (const auto port = view.find<Port>(object.as<PortId>()))
+    return fmt::format("{}{}", wire::EnumNamePortStatus(port->status),
+                       port->server ? ", of server " + port->server.str() : "");
+  if (const auto image = view.find<Image>(object.as<ImageId>()))
+    return wire::EnumNameImageStatus(image->status);
+  if (const auto node = view.find<Node>(object.as<NodeId>()))
+    return node->reason.empty() ? node_status(*node)
+                                : fmt::format("{}: {}", node_status(*node), node->reason);
+  return kind_of(view, object).empty() ? "gone, or never made" : "there";
+}
+
+std::vector<Unsettled> unsettled(const View& view, std::size_t most, std::size_t& all) {
+  std::vector<Unsettled> list;
+  all = 0;
+  view.each<Node>([&](const Node& node) {
+    if (node.state != NodeState::lost) return;
+    add(list, most, all,
+        {"node", node.id.as<AnyId>(), node.name, node_status(node), 0,
+         node.reason + "; bring it back, or declare it dead if it never will be"});
+  });
+  view.each<Server>([&](const Server& server) {
+    const bool wrong = server.status == ServerStatus::error;
+    if (!wrong && !server.deadline_ms && server.task == TaskState::none && server.fault.empty()) return;
+    std::string reason = server.fault;
+    if (server.deadline_ms || server.task != TaskState::none)
+      reason += (reason.empty() ? "" : "; ") + awaited(view, server);
+    add(list, most, all,
+        {"server", server.object(), server.name, server_status(server), server.deadline_ms,
+         std::move(reason)});
+  });
+  view.each<Volume>([&](const Volume& volume) {
+    if (volume.status == VolumeStatus::available ||
+        (volume.status == VolumeStatus::in_use && volume.fault.empty()))
+      return;
+    std::string reason = volume.fault;
+    if (volume.deadline_ms)
+      reason += fmt::format("{}the agents of {} have to report it", reason.empty() ? "" : "; ",
+                            node_name(view, volume.node));
+    add(list, most, all,
+        {"volume", volume.object(), volume.name, volume_status(volume.status), volume.deadline_ms,
+         std::move(reason)});
+  });
+  return list;
+}
+
+}  // namespace reprise::story

@@ -1,0 +1,26 @@
+// How an object came to be as it is: every intent, decision, report and deadline that touched it, and what
+// placement weighed, out of the log alone.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "projections/runner.h"
+
+namespace reprise::story {
+
+// Where the story is read from: a running projection, or a folder.
+struct Source {
+  std::function<Result<View>(Seq)> view_at;
+  std::function<Result<std::vector<StoredRecord>>(Seq from, std::size_t max)> read_records;
+};
+
+inline constexpr std::size_t steps_max = 500;    // the last ones; how many are left out is said
+inline constexpr std::size_t weighings_max = 8;  // each folds the state of its seq
+inline constexpr std::size_t weighed_nodes_max = 64;
+
+// The story as JSON (see why_text() for its fields). not_found: the log never named that object.
+Result<std::string> why_json(const View& now, const Source& source, AnyId object);
+
+}  // namespace reprise::story
