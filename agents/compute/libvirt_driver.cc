@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "agents/compute/console_log.h"
 #include "agents/compute/domain_xml.h"
@@ -221,22 +222,25 @@ Result<Have> LibvirtDriver::observe() {
   std::vector<DomainHandle> handles;
   for (int i = 0; i < count; ++i) handles.emplace_back(list[i]);
   free(list);
+  std::set<std::pair<ServerId, Born>> defined;
   Have have;
   have.boot_id = config_.boot_id;
   for (auto& handle : handles) {
     auto domain = inspect(*connection, std::move(handle));
     if (!domain) return domain.error();
     if (!*domain) continue;
+    const auto& marks = (*domain)->seen.marks;
+    defined.insert({marks.id, marks.born});
     if (auto settled = settle(*connection, **domain); !settled) {
       if (settled.error().code == Errc::not_found) continue;
       return settled.error();
     }
-    const auto& marks = (*domain)->seen.marks;
     ServerHave server{
         marks.id,         marks.born,    (*domain)->running,    marks.cause,         marks.power_seq,
         marks.reboot_seq, marks.boot_id, (*domain)->seen.disks, (*domain)->seen.nics};
     have.servers[{marks.id, marks.born}] = std::move(server);
   }
+  if (auto swept = files_.sweep(defined); !swept) return swept.error();
   return have;
 }
 

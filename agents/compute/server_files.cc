@@ -112,6 +112,21 @@ Status ServerFiles::remove(ServerId id, Born born) {
   return {};
 }
 
+Status ServerFiles::sweep(const std::set<std::pair<ServerId, Born>>& keep) {
+  std::error_code error;
+  fs::directory_iterator entries(state_ + "/servers", error);
+  for (; !error && entries != fs::directory_iterator{}; entries.increment(error)) {
+    const auto name = entries->path().filename().string();
+    if (name.size() < 38 || name[36] != '.') continue;
+    const auto id = ServerId::parse(name.substr(0, 36));
+    const auto born = Born::parse(name.substr(37));
+    if (!id || !born || keep.contains({*id, *born})) continue;
+    if (auto removed = remove(*id, *born); !removed) return removed;
+  }
+  if (error) return file_error("listing " + state_ + "/servers", error);
+  return {};
+}
+
 std::string ServerFiles::console_log(ServerId id) const {
   const auto head = id.str() + ".";
   std::optional<Born> youngest;

@@ -4,7 +4,9 @@
 // link where that is possible), so that it starts also after its image was deleted.
 #pragma once
 
+#include <set>
 #include <string>
+#include <utility>
 
 #include "agents/compute/driver.h"
 #include "agents/compute/libvirt_driver.h"
@@ -28,6 +30,8 @@ class ServerFiles {
   // Makes what is missing of the server's files; what is there stays.
   Result<ServerPaths> prepare(const ServerWant& server);
   Status remove(ServerId id, Born born);
+  // Removes the folders of servers that are not in `keep`: a crash or a failed define left them.
+  Status sweep(const std::set<std::pair<ServerId, Born>>& keep);
   // The console log of the youngest life of the server; empty: it never was here.
   std::string console_log(ServerId id) const;
   // Keeps every console log within its limit.

@@ -84,6 +84,8 @@ TEST_CASE("libvirt: what the guest learns from its config drive") {
   CHECK(refused.error().code == Errc::denied);
   CHECK(refused.error().text.find("key was destroyed") != std::string::npos);
   CHECK(host.driver().observe()->servers.size() == 1);
+  CHECK(host.leftovers(locked.id) == "");
+  CHECK(fs::exists(iso));
 }
 
 TEST_CASE("libvirt: a server's NIC is on the bridge while it runs, under its port's id, and only then") {
