@@ -55,6 +55,10 @@ std::optional<Action> next_action(const Want& want, const Have& have, const std:
     if (wished.absent || skip.contains(id)) continue;
     const auto at = have.servers.find({id, wished.born});
     if (at == have.servers.end()) return step(Step::define, wished);
+    // A guest that is to go off may never let go of a disk: off first.
+    const bool off_first = !wished.on && at->second.running;
+    if (off_first)
+      if (auto action = power_step(wished, at->second, have.boot_id)) return action;
     if (auto action = disks_step(wished, at->second)) return action;
     if (auto action = power_step(wished, at->second, have.boot_id)) return action;
   }
