@@ -15,6 +15,10 @@ Result<std::unique_ptr<Asker>> Asker::make(const Cluster& cluster) {
   auto handle = make_handle(RD_KAFKA_CONSUMER, asker->opaque_, *std::move(conf));
   if (!handle) return handle.error();
   asker->handle_ = *std::move(handle);
+  for (const Topic topic : all_topics) {  // known to it, so that it asks after their leaders
+    const auto name = cluster.topic(topic);
+    asker->topics_[index_of(topic)].reset(rd_kafka_topic_new(asker->handle_.get(), name.c_str(), nullptr));
+  }
   asker->thread_ = std::thread([asker = asker.get()] { asker->run(); });
   return asker;
 }
@@ -76,6 +80,7 @@ bool is_passing(rd_kafka_resp_err_t err) {
     case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
     case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
       return true;
     default:
       return false;
@@ -94,9 +99,7 @@ Asker::Ends Asker::ask_ends(const std::array<bool, topic_count>& asked) {
       const auto name = cluster_.topic(topic);
       rd_kafka_topic_partition_list_add(list.get(), name.c_str(), 0)->offset = RD_KAFKA_OFFSET_END;
     }
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now()).count();
-    const auto err = rd_kafka_offsets_for_times(handle_.get(), list.get(),
-                                                static_cast<int>(std::max<std::int64_t>(left, 1)));
+    const auto err = rd_kafka_offsets_for_times(handle_.get(), list.get(), attempt_ms(deadline));
     Ends ends{};
     bool passing = is_passing(err);
     for (const Topic topic : all_topics) {
@@ -105,10 +108,29 @@ Asker::Ends Asker::ask_ends(const std::array<bool, topic_count>& asked) {
       ends[index_of(topic)] = {err ? err : found->err, found->offset};
       passing = passing || is_passing(found->err);
     }
-    std::unique_lock lock(mutex_);
-    if (!passing || Clock::now() > deadline) return ends;
-    if (asked_.wait_for(lock, milliseconds(20), [this] { return stopping_; })) return ends;
+    if (!passing || !learn_leaders(deadline)) return ends;
   }
+}
+
+// librdkafka goes on asking the leader that it knows until its time is up, also when that one is dead: a
+// short time each, and then who leads now.
+int Asker::attempt_ms(Clock::time_point deadline) {
+  const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 1, 1000));
+}
+
+// False: there is no time left to try again.
+bool Asker::learn_leaders(Clock::time_point deadline) {
+  {
+    std::unique_lock lock(mutex_);
+    if (asked_.wait_for(lock, milliseconds(20), [this] { return stopping_; })) return false;
+  }
+  const rd_kafka_metadata_t* metadata = nullptr;
+  if (rd_kafka_metadata(handle_.get(), 0, nullptr, &metadata, attempt_ms(deadline)) ==
+      RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rd_kafka_metadata_destroy(metadata);
+  }
+  return Clock::now() < deadline;
 }
 
 // Each answer is of a moment after its ask: they were all here before the request is sent.
@@ -126,22 +148,26 @@ void Asker::answer_ends(std::vector<std::pair<Topic, Log::Answer>> asks) {
 }
 
 Result<std::int64_t> Asker::begin(Topic topic) {
-  std::int64_t low = 0, high = 0;
+  const auto deadline = Clock::now() + milliseconds(cluster_.options.ask_deadline_ms);
   const auto name = cluster_.topic(topic);
-  const auto err = rd_kafka_query_watermark_offsets(handle_.get(), name.c_str(), 0, &low, &high,
-                                                    static_cast<int>(cluster_.options.ask_deadline_ms));
-  if (err) return cluster_.explain(err, fmt::format("ask where {} begins", name));
-  return low;
+  for (;;) {
+    std::int64_t low = 0, high = 0;
+    const auto err =
+        rd_kafka_query_watermark_offsets(handle_.get(), name.c_str(), 0, &low, &high, attempt_ms(deadline));
+    if (!err) return low;
+    if (!is_passing(err) || !learn_leaders(deadline))
+      return cluster_.explain(err, fmt::format("ask where {} begins", name));
+  }
 }
 
 Result<Bytes> Asker::read_one(Topic topic, std::int64_t offset) {
   const auto name = cluster_.topic(topic);
   const auto doing = fmt::format("read {} back at offset {}", name, offset);
-  const TopicHandle handle(rd_kafka_topic_new(handle_.get(), name.c_str(), nullptr));
-  if (!handle || rd_kafka_consume_start(handle.get(), 0, offset) < 0)
+  auto* handle = topics_[index_of(topic)].get();
+  if (!handle || rd_kafka_consume_start(handle, 0, offset) < 0)
     return cluster_.explain(rd_kafka_last_error(), doing);
-  const Message found(rd_kafka_consume(handle.get(), 0, static_cast<int>(cluster_.options.ask_deadline_ms)));
-  rd_kafka_consume_stop(handle.get(), 0);
+  const Message found(rd_kafka_consume(handle, 0, static_cast<int>(cluster_.options.ask_deadline_ms)));
+  rd_kafka_consume_stop(handle, 0);
   if (!found) return cluster_.explain(RD_KAFKA_RESP_ERR__TIMED_OUT, doing);
   if (found->err) return cluster_.explain(found->err, doing);
   if (found->offset != offset)

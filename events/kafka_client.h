@@ -113,11 +113,14 @@ class Asker {
   using Ends = std::array<std::pair<rd_kafka_resp_err_t, std::int64_t>, topic_count>;
   Ends ask_ends(const std::array<bool, topic_count>& asked);
   void answer_ends(std::vector<std::pair<Topic, Log::Answer>> asks);
+  static int attempt_ms(Clock::time_point deadline);
+  bool learn_leaders(Clock::time_point deadline);
   Result<Bytes> read_one(Topic topic, std::int64_t offset);
 
   const Cluster& cluster_;
   const Opaque opaque_;
   Handle handle_;
+  std::array<TopicHandle, topic_count> topics_;
   std::mutex answering_;
   bool closed_ = false;  // under answering_
   std::mutex mutex_;

@@ -22,6 +22,13 @@ if(NOT REPRISE_CORE_ONLY)
   target_compile_definitions(kafka_brokers PRIVATE OPS_KAFKA="${CMAKE_SOURCE_DIR}/ops/kafka")
   reprise_test(log_kafka_test SLOW SOURCES contract/log_kafka_test.cc LIBS log_contract log_kafka kafka_brokers)
 
+  add_executable(kafka_stander system/kafka_stander.cc)
+  target_link_libraries(kafka_stander PRIVATE log_kafka)
+  reprise_test(kafka_log_test SLOW SOURCES system/kafka_log_test.cc LIBS log_contract log_kafka kafka_brokers)
+  add_dependencies(kafka_log_test kafka_stander)
+  target_compile_definitions(kafka_log_test PRIVATE KAFKA_STANDER="$<TARGET_FILE:kafka_stander>")
+  reprise_test(kafka_failover_test SLOW SOURCES system/kafka_failover_test.cc LIBS log_contract log_kafka kafka_brokers)
+
   add_executable(log_bench bench/log_bench.cc)
   target_link_libraries(log_bench PRIVATE log_embedded log_kafka)
 endif()
