@@ -117,10 +117,6 @@ std::vector<rocksdb::ColumnFamilyDescriptor> descriptors(const StoreOptions& opt
   auto tail = plain;
   tail.write_buffer_size = std::min<std::size_t>(options.write_buffer_bytes, options.tail_bytes / 4);
   tail.compression = rocksdb::kLZ4Compression;
-  tail.compaction_style = rocksdb::kCompactionStyleFIFO;
-  tail.compaction_options_fifo = {options.tail_bytes, true};
-  tail.level0_file_num_compaction_trigger = 8;
-  tail.level0_slowdown_writes_trigger = tail.level0_stop_writes_trigger = 1 << 20;
   return {{rocksdb::kDefaultColumnFamilyName, small},
           {"now", plain},
           {"history", history},
@@ -144,6 +140,7 @@ rocksdb::DBOptions database_options() {
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.skip_stats_update_on_db_open = true;
+  options.avoid_flush_during_recovery = true;
   return options;
 }
 
@@ -222,6 +219,7 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   } else if (std::filesystem::create_directories(options.dir, error); error) {
     return Error{Errc::denied, fmt::format("cannot make {}: {}", options.dir, error.message())};
   }
+  const bool is_new = !std::filesystem::exists(options.dir + "/CURRENT", error);
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   const auto families = descriptors(options);
@@ -235,7 +233,7 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   held->meta = handles[0], held->now = handles[1], held->history = handles[2], held->trail = handles[3];
   held->tail = handles[4];
   std::unique_ptr<Store> store(new Store(options, std::move(held)));
-  if (auto read = store->read_head(); !read) return read.error();
+  if (auto read = is_new ? Status{} : store->read_head(); !read) return read.error();
   store->next_ = store->head_;
   store->take_snapshot();
   return store;
@@ -245,7 +243,7 @@ Status Store::read_head() {
   std::string bytes;
   const auto got = families_->db->Get({}, families_->meta, head_key, &bytes);
   if (got.IsNotFound()) {
-    // New, or left in the middle of wipe(): whatever rows are there belong to nothing.
+    // Nothing was ever flushed, or wipe() was cut off: whatever rows are there belong to nothing.
     return options_.read_only ? Status{} : make_families();
   }
   if (!got.ok()) return store_error(got, options_.dir);
@@ -322,7 +320,7 @@ void Store::add(const Record& record, const Head& head, std::string_view bytes, 
   const LineRow line{.line = {head.offset, head.hash, head.at_ms, record.digest}};
   (void)batch_->Put(to.trail, line_key(record.seq), encode_row(line));
   (void)batch_->Put(to.trail, hash_key(head.hash), std::string(KeyWriter().number(record.seq)));
-  (void)batch_->Put(to.tail, tail_key(record.seq), {bytes.data(), bytes.size()});
+  add_to_tail(record.seq, bytes);
   pending_hashes_.push_back(head.hash);
   next_.head = head;
   next_.digest = record.digest;
@@ -330,6 +328,16 @@ void Store::add(const Record& record, const Head& head, std::string_view bytes, 
   for (const auto& decision : record.decisions)
     for (const auto& event : decision.events)
       if (event.is<CloudCreated>()) next_.cloud = event.as<CloudCreated>().cloud, next_.origin = record.log;
+}
+
+void Store::add_to_tail(Seq seq, std::string_view bytes) {
+  if (next_.tail_half_bytes + bytes.size() > options_.tail_bytes / 2) {
+    (void)batch_->DeleteRange(families_->tail, tail_key(next_.tail_from), tail_key(next_.tail_half));
+    next_.tail_from = std::exchange(next_.tail_half, seq);
+    next_.tail_half_bytes = 0;
+  }
+  (void)batch_->Put(families_->tail, tail_key(seq), {bytes.data(), bytes.size()});
+  next_.tail_half_bytes += bytes.size();
 }
 
 void Store::add_void(const Hash& hash, std::int64_t offset) {

@@ -5,7 +5,7 @@
 //   history    the same keys and values, every record, with the seq as user-defined timestamp.
 //   trail      'o' id seq: this record touched that object; 's' seq: RecordLine; 'h' hash: that record
 //              was folded (its seq) or void (0).
-//   tail       seq: the record's bytes; the newest ones, bounded by bytes (FIFO).
+//   tail       seq: the record's bytes; the newest ones, bounded by bytes.
 //
 // Promises:
 // - One batch is written whole or not at all, with its head: after any crash the store is as it was at
@@ -41,6 +41,10 @@ struct StoreHead {
   std::string place;             // of the log that the offsets count in, in its own words
   std::int64_t next_offset = 0;  // what was not read yet begins here
   std::uint64_t voids = 0;       // records skipped so far
+  // The tail is dropped by halves: what stands before `tail_half` goes once the half since then is full.
+  Seq tail_from = 0;
+  Seq tail_half = 0;
+  std::uint64_t tail_half_bytes = 0;
 };
 
 // What is kept of every record for ever.
@@ -75,7 +79,7 @@ struct StoreOptions {
   bool read_only = false;  // for tools, also beside a running writer: sees what was written until then
   std::size_t write_buffer_bytes = 16u << 20;  // per family, at most two
   std::size_t cache_bytes = 16u << 20;
-  std::size_t tail_bytes = 64u << 20;
+  std::size_t tail_bytes = 64u << 20;  // at most; at least half of it
 };
 
 class Store final : public SeenHashes {
@@ -108,6 +112,7 @@ class Store final : public SeenHashes {
   Status read_head();
   Status make_families();
   void take_snapshot();
+  void add_to_tail(Seq seq, std::string_view bytes);
 
   StoreOptions options_;
   std::shared_ptr<StoreFamilies> families_;

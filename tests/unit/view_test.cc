@@ -1,0 +1,179 @@
+#include "projections/view.h"
+
+#include "projections/replay.h"
+#include "tests/unit/story.h"
+#include "tests/unit/temporary_folder.h"
+
+#include <catch2/catch.hpp>  // last: its CHECK replaces ours
+
+namespace reprise {
+namespace {
+
+using namespace testing;
+
+// A busy cloud in a store, with a copy of the state at every seq.
+struct Past {
+  TemporaryFolder folder;
+  Scribe scribe;
+  std::unique_ptr<Store> store;
+  std::vector<State> states;
+
+  explicit Past(std::size_t batch = 5) {
+    store = std::move(*Store::open({.dir = folder.path(), .write_buffer_bytes = 128u << 10}));
+    BusyCloud busy(scribe, 21);
+    busy.begin();
+    for (int i = 0; i < 150; ++i) busy.step();
+    State state(true);
+    Head head;
+    for (const auto& written : scribe.records) {
+      const Step step = read_step(head, *store, {static_cast<std::int64_t>(head.seq), written.bytes});
+      REQUIRE(apply_step(state, head, step).ok());
+      store->add(written.record, head, written.bytes, state.take_changes(), notes_of(written.record).objects);
+      states.push_back(state.copy(false, false));
+      if (head.seq % batch == 0) REQUIRE(store->flush("memory:").ok());
+    }
+    REQUIRE(store->flush("memory:").ok());
+  }
+};
+
+template <class Row>
+void compare_table(const View& view, const Table<Row>& table) {
+  INFO(Row::table_name << " at seq " << view.seq());
+  std::vector<Row> want, got;
+  table.each([&](const Row& row) { want.push_back(row); });
+  view.each<Row>([&](const Row& row) { got.push_back(row); });
+  REQUIRE(got == want);
+  REQUIRE(view.count<Row>() == want.size());
+  if (!want.empty()) {
+    const Row& middle = want[want.size() / 2];
+    CHECK(view.find<Row>(middle.key()) == middle);
+    CHECK(view.contains<Row>(middle.key()));
+    got.clear();
+    view.each<Row>([&](const Row& row) { got.push_back(row); }, middle.key());
+    CHECK(got.size() == want.size() - want.size() / 2 - 1);
+  }
+  if constexpr (HasIndexes<Row>) {
+    for (std::uint8_t index = 0; index < indexes_max; ++index) {
+      std::vector<typename Row::Key> keys, view_keys, entries;
+      table.each_by(index, "", [&](const Row& row) { return keys.push_back(row.key()), true; });
+      view.each_by<Row>(index, "", [&](const Row& row) { view_keys.push_back(row.key()); });
+      view.each_key_by<Row>(index, "", [&](const typename Row::Key& key) { entries.push_back(key); });
+      REQUIRE(view_keys == keys);
+      REQUIRE(entries == keys);
+      REQUIRE(view.count_by<Row>(index, "") == keys.size());
+    }
+  }
+}
+
+void compare(const View& view, const State& state) {
+#define TABLE(Row, member) compare_table<Row>(view, state.member);
+#include "projections/tables.def"
+#undef TABLE
+  REQUIRE(view.status().ok());
+  const auto loaded = load_state(view);
+  REQUIRE(loaded.ok());
+  REQUIRE(image_of(*loaded) == image_of(state));
+}
+
+TEST_CASE("now, and at every seq, a view reads what the state was") {
+  Past past;
+  compare(View::now(past.store->snapshot()), past.states.back());
+  for (Seq seq = 1; seq <= past.states.size(); seq += seq % 3 + 1) {
+    const auto view = View::at(past.store->snapshot(), seq);
+    REQUIRE(view.ok());
+    CHECK(view->seq() == seq);
+    CHECK(view->line().digest == past.states[seq - 1].digest());
+    CHECK(view->line().hash == past.scribe.records[seq - 1].hash);
+    compare(*view, past.states[seq - 1]);
+  }
+}
+
+TEST_CASE("a view does not move while the store goes on") {
+  TemporaryFolder folder;
+  auto store = std::move(*Store::open({.dir = folder.path()}));
+  Scribe scribe;
+  BusyCloud busy(scribe, 22);
+  busy.begin();
+  State state(true);
+  Head head;
+  std::vector<std::pair<View, State>> kept;
+  for (int i = 0; i < 60; ++i) {
+    busy.step();
+    while (head.seq < scribe.records.size()) {
+      const auto& written = scribe.records[head.seq];
+      const Step step = read_step(head, *store, {static_cast<std::int64_t>(head.seq), written.bytes});
+      REQUIRE(apply_step(state, head, step).ok());
+      store->add(written.record, head, written.bytes, state.take_changes(), {});
+    }
+    REQUIRE(store->flush("memory:").ok());
+    if (i % 15 == 0) kept.emplace_back(View::now(store->snapshot()), state.copy(false, false));
+  }
+  for (const auto& [view, then] : kept) compare(view, then);
+}
+
+TEST_CASE("seqs that have not happened, times and objects") {
+  Past past;
+  const auto snapshot = past.store->snapshot();
+  const View now = View::now(snapshot);
+  CHECK(View::at(snapshot, 0).error().code == Errc::invalid);
+  const auto future = View::at(snapshot, now.seq() + 1);
+  CHECK(future.error().code == Errc::not_found);
+  CHECK_THAT(future.error().text, Catch::Contains(std::to_string(now.seq())));
+
+  const auto& records = past.scribe.records;
+  CHECK(now.seq_at(records[0].record.at_ms - 1) == 0);
+  CHECK(now.seq_at(INT64_MAX) == now.seq());
+  for (std::size_t i = 0; i + 1 < records.size(); i += 7) {
+    const Seq found = now.seq_at(records[i].record.at_ms);
+    CHECK(records[found - 1].record.at_ms == records[i].record.at_ms);
+    CHECK(records[found].record.at_ms > records[i].record.at_ms);
+  }
+
+  // Every record in which a server's row differs from before is in its trail, and the refusal that named it.
+  std::map<ServerId, std::set<Seq>> touched;
+  const State before;
+  for (std::size_t i = 0; i < past.states.size(); ++i) {
+    const State& old = i ? past.states[i - 1] : before;
+    past.states[i].servers.each([&](const Server& row) {
+      const Server* then = old.servers.find(row.id);
+      if (!then || !(*then == row)) touched[row.id].insert(i + 1);
+    });
+    old.servers.each([&](const Server& row) {
+      if (!past.states[i].servers.contains(row.id)) touched[row.id].insert(i + 1);
+    });
+  }
+  REQUIRE(touched.size() > 10);
+  for (const auto& [id, seqs] : touched) {
+    const auto found = now.seqs_of(id.as<AnyId>());
+    const std::set<Seq> all(found.begin(), found.end());
+    CHECK(std::includes(all.begin(), all.end(), seqs.begin(), seqs.end()));
+    CHECK(now.seqs_of(id.as<AnyId>(), 0, 1) == std::vector{found[0]});
+    if (found.size() > 1) CHECK(now.seqs_of(id.as<AnyId>(), found[1])[0] == found[1]);
+    const auto early = View::at(snapshot, found[0]);
+    CHECK(early->seqs_of(id.as<AnyId>()) == std::vector{found[0]});
+  }
+  for (const auto& written : records)
+    for (const AnyId object : notes_of(written.record).objects) {
+      const auto found = now.seqs_of(object);
+      CHECK(std::find(found.begin(), found.end(), written.record.seq) != found.end());
+    }
+}
+
+TEST_CASE("reading stops where it is told") {
+  Past past;
+  const View view = View::now(past.store->snapshot());
+  const auto project = encode_key(make_id<ProjectId>(1, 0x04));
+  REQUIRE(view.count_by<Server>(Server::by_project, project) > 3);
+  int seen = 0;
+  view.each<Server>([&](const Server&) { return ++seen < 2; });
+  CHECK(seen == 2);
+  std::vector<ServerId> all, rest;
+  view.each_by<Server>(Server::by_project, project, [&](const Server& row) { all.push_back(row.id); });
+  view.each_by<Server>(
+      Server::by_project, project, [&](const Server& row) { rest.push_back(row.id); },
+      project + encode_key(all[1]));
+  CHECK(rest == std::vector(all.begin() + 2, all.end()));
+}
+
+}  // namespace
+}  // namespace reprise
