@@ -95,7 +95,7 @@ std::string Ask::next_url(std::string_view marker) const {
   };
   for (const auto& [key, value] : call_.request.query)
     if (key != "marker") add(key, value);
-  add("marker", marker);
+  if (!marker.empty()) add("marker", marker);
   return url;
 }
 

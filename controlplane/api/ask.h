@@ -128,7 +128,8 @@ class Ask {
 
   // "http://host:8700", with /at/… if that stood before the path: what links begin with.
   std::string url(std::string_view path) const { return base_ + std::string(path); }
-  // The link to the page after `marker`: this request's path and query with another marker.
+  // This request's own address, and that of the page after `marker`.
+  std::string own_url() const { return next_url({}); }
   std::string next_url(std::string_view marker) const;
 
  private:
@@ -163,7 +164,7 @@ bool cut_to_page(std::vector<Row>& rows, const Page& page, bool& more, IdOf id_o
     rows.erase(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(at + 1));
   }
   more = rows.size() > page.limit;
-  if (more) rows.resize(page.limit);
+  if (more) rows.erase(rows.begin() + static_cast<std::ptrdiff_t>(page.limit), rows.end());
   return true;
 }
 

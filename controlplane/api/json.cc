@@ -363,6 +363,12 @@ JsonKind Fields::kind(std::string_view key) const {
   return JsonKind::absent;
 }
 
+std::size_t Fields::size(std::string_view key) const {
+  const auto* value = object_ != nullptr ? object_->if_contains(json::string_view(key.data(), key.size())) : nullptr;
+  if (value == nullptr) return 0;
+  return value->is_array() ? value->get_array().size() : value->is_object() ? value->get_object().size() : 0;
+}
+
 std::vector<std::string> Fields::keys() const {
   std::vector<std::string> names;
   if (object_ != nullptr)

@@ -91,6 +91,8 @@ class Fields {
                                                               std::size_t chars_most);
 
   JsonKind kind(std::string_view key) const;
+  // Of an array or object; 0 for everything else.
+  std::size_t size(std::string_view key) const;
   std::vector<std::string> keys() const;
   // Known, accepted and without effect here.
   void ignore(std::string_view key) { seen_.emplace_back(key); }

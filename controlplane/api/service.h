@@ -37,6 +37,7 @@ struct ApiConfig {
   std::string region = "RegionOne";
   std::string public_url;  // "http://cloud.example.org:8700"; empty: as the request's Host says
   std::string image_dir;   // where uploaded images lie, each under its id
+  std::uint64_t image_bytes_max = 256ull << 30;
   std::int64_t window_ms = 30'000;              // an intent not decided by then is not done
   std::int64_t token_lifetime_ms = 12 * 3'600'000;
 };
@@ -80,8 +81,11 @@ class Api {
 // A Later that runs on the workers: 503 when too many wait already.
 Plan on_worker(Api& api, std::function<Plan(Ask&)> work);
 
-// Each registers one resource's routes. (One line per file; called by register_all.)
+// Each registers one resource's routes. One line per file, here and in register_all.cc.
 void register_identity(Api& api);
 void register_network(Api& api);
+void register_own(Api& api);      // /, /events, /healthz, /metrics
+void register_control(Api& api);  // these three
+void register_all(Api& api);      // and compute, image, volume
 
 }  // namespace reprise::api

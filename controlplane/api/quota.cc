@@ -1,0 +1,34 @@
+#include "controlplane/api/quota.h"
+
+#include <algorithm>
+
+namespace reprise::api {
+
+PerResource quota_limits(const View& view, ProjectId project) {
+  PerResource limits = default_limits;
+  if (const auto row = view.find<Quota>(project))
+    std::copy_n(row->limits.begin(), std::min(row->limits.size(), limits.size()), limits.begin());
+  return limits;
+}
+
+PerResource quota_used(const View& view, ProjectId project) {
+  PerResource used{};
+  if (const auto row = view.find<Usage>(project))
+    std::copy_n(row->used.begin(), std::min(row->used.size(), used.size()), used.begin());
+  return used;
+}
+
+SetQuota set_quota(ProjectId project, const PerResource& limits) {
+  return {.project = project,
+          .instances = of(limits, Resource::instances),
+          .cores = of(limits, Resource::cores),
+          .ram_mib = of(limits, Resource::ram_mib),
+          .volumes = of(limits, Resource::volumes),
+          .gigabytes = of(limits, Resource::gigabytes),
+          .networks = of(limits, Resource::networks),
+          .subnets = of(limits, Resource::subnets),
+          .ports = of(limits, Resource::ports),
+          .key_pairs = of(limits, Resource::key_pairs)};
+}
+
+}  // namespace reprise::api
