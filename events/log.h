@@ -1,5 +1,5 @@
 // The port to the log (design, section 2): four topics of entries, appended in order, read in order,
-// kept. Three implementations under one contract test (tests/contract/log_test.cc): embedded_log
+// kept. Three implementations under one contract test (tests/contract/log_contract.h): embedded_log
 // (RocksDB in process), kafka_log (librdkafka), and the simulator's.
 //
 // Promises:
@@ -67,7 +67,8 @@ class Log {
   // Reads from `offset` on (or from the first entry kept, if that is later and offset is 0). `wake` is
   // called whenever a poll that was empty may no longer be.
   virtual Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset, std::function<void()> wake) = 0;
-  // The offset after the last durable entry, as of a moment after this call.
+  // The offset after the last durable entry, as of a moment after this call. `answer` may come before
+  // the call returns.
   using Answer = std::function<void(Result<std::int64_t>)>;
   virtual void end(Topic topic, Answer answer) = 0;
   // The first offset still kept.
