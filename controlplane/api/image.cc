@@ -1,0 +1,128 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "controlplane/api/image.h"
+#include "controlplane/api/image_patch.h"
+
+namespace reprise::api {
+namespace {
+
+constexpr auto service = Service::image;
+constexpr std::int64_t min_disk_gib_max = 64 * 1024;
+constexpr std::int64_t min_ram_mib_max = 16 * 1024 * 1024;
+
+// Everything that is no attribute is a property: a string under a name of the client's own.
+void read_properties(Fields& body, CreateImage& intent) {
+  for (const auto& key : body.keys()) {
+    if (is_image_attribute(key)) continue;
+    if (key.empty() || count_characters(key) > 255) body.fail(key, "names of properties have 1 to 255 characters");
+    else if (const auto value = body.optional_text(key, 0, image_property_chars_max)) {
+      intent.properties.push_back(key);
+      intent.properties.push_back(*value);
+    }
+  }
+  if (intent.properties.size() / 2 > image_properties_max)
+    body.fail("", fmt::format("an image has at most {} properties", image_properties_max));
+}
+
+std::optional<Response> refuse_read_only(Ask& ask, Fields& body) {
+  for (const auto& key : body.keys())
+    if (is_read_only_attribute(key)) return ask.error(403, fmt::format("Attribute '{}' is read-only.", key));
+  return std::nullopt;
+}
+
+Plan create(Ask& ask) {
+  auto body = ask.body();
+  if (auto bad = ask.bad()) return std::move(*bad);
+  if (auto refused = refuse_read_only(ask, body)) return std::move(*refused);
+  CreateImage intent;
+  if (const auto id = body.optional_id("id")) intent.id = id->as<ImageId>();
+  else intent.id = ask.new_id<ImageId>();
+  intent.name = body.optional_string("name", 0, 255).value_or("");
+  intent.disk_format = body.optional_string("disk_format", 0, 32).value_or("");
+  intent.container_format = body.optional_string("container_format", 0, 32).value_or("");
+  if (const auto wrong = check_formats(intent.disk_format, intent.container_format); !wrong.empty()) body.fail("disk_format", wrong);
+  intent.visibility = parse_visibility(body.optional_word("visibility", {"shared", "private", "public", "community"})).value_or(Visibility::shared);
+  intent.protected_ = body.optional_boolean("protected").value_or(false);
+  intent.min_disk_gib = static_cast<std::uint64_t>(body.optional_integer("min_disk", 0, min_disk_gib_max).value_or(0));
+  intent.min_ram_mib = static_cast<std::uint64_t>(body.optional_integer("min_ram", 0, min_ram_mib_max).value_or(0));
+  if (body.optional_boolean("os_hidden").value_or(false)) body.fail("os_hidden", "images are not hidden here: leave it out");
+  if (const auto owner = body.optional_string("owner", 0, 64); owner && !owner->empty() && ProjectId::parse(*owner) != ask.actor().project)
+    body.fail("owner", "an image belongs to the project that makes it: leave it out, and use a token of the owner's project");
+  for (auto& tag : body.strings("tags", image_tags_max, 1, 255))
+    if (std::find(intent.tags.begin(), intent.tags.end(), tag) == intent.tags.end()) intent.tags.push_back(std::move(tag));
+  read_properties(body, intent);
+  body.done();
+  if (auto bad = ask.bad()) return std::move(*bad);
+  const auto id = intent.id;
+  return Change(std::move(intent), id, [id](Ask& ask) { return print_image(ask, id, 201); });
+}
+
+Plan show(Ask& ask) {
+  const auto image = seen_image(ask);
+  return image ? print_image(ask, image->id, 200) : Plan(no_image(ask, ask.param(0)));
+}
+
+Plan change_to(UpdateImage intent, int status) {
+  const auto id = intent.id;
+  return Change(std::move(intent), id, [id, status](Ask& ask) -> Plan { return status == 204 ? Plan(Response(204)) : print_image(ask, id, status); });
+}
+
+Plan patch(Ask& ask) {
+  const auto image = seen_image(ask);
+  if (!image) return no_image(ask, ask.param(0));
+  if (auto refused = foreign_image(ask, *image)) return std::move(*refused);
+  auto patched = patch_image(ask, *image);
+  if (auto* refused = std::get_if<Response>(&patched)) return std::move(*refused);
+  return change_to(std::move(std::get<UpdateImage>(patched)), 200);
+}
+
+// The bytes go when the record is gone: then nothing begins to read them any more.
+Plan remove(ImageStore& store, Ask& ask) {
+  const auto image = seen_image(ask);
+  if (!image) return no_image(ask, ask.param(0));
+  return Change(DeleteImage{.id = image->id}, image->id, [&store, id = image->id](Ask&) -> Plan {
+    store.remove(id);
+    return Response(204);
+  });
+}
+
+Plan change_tag(Ask& ask, bool add) {
+  const auto image = seen_image(ask);
+  if (!image) return no_image(ask, ask.param(0));
+  if (auto refused = foreign_image(ask, *image)) return std::move(*refused);
+  auto intent = unchanged(*image);
+  const auto& tag = ask.param(1);
+  if (count_characters(tag) > 255) return ask.error(400, "A tag has at most 255 characters.");
+  const auto at = std::find(intent.tags.begin(), intent.tags.end(), tag);
+  if (add == (at != intent.tags.end())) {
+    if (add) return Response(204);
+    return ask.error(404, fmt::format("The tag {} is not set on image {}.", tag, image->id.str()));
+  }
+  if (add && intent.tags.size() >= image_tags_max) return ask.error(413, fmt::format("An image has at most {} tags.", image_tags_max));
+  if (add) intent.tags.push_back(tag);
+  else intent.tags.erase(at);
+  return change_to(std::move(intent), 204);
+}
+
+}  // namespace
+
+void register_image_records(Api& api, std::shared_ptr<ImageStore> store) {
+  api.write(service, Method::post, "/v2/images", Need::member, create);
+  api.read(service, "/v2/images/{id}", Need::reader, show);
+  api.write(service, Method::patch, "/v2/images/{id}", Need::member, patch);
+  api.write(service, Method::del, "/v2/images/{id}", Need::member, [store](Ask& ask) { return remove(*store, ask); });
+  api.write(service, Method::put, "/v2/images/{id}/tags/{tag}", Need::member, [](Ask& ask) { return change_tag(ask, true); });
+  api.write(service, Method::del, "/v2/images/{id}/tags/{tag}", Need::member, [](Ask& ask) { return change_tag(ask, false); });
+}
+
+void register_images(Api& api) {
+  const auto store = std::make_shared<ImageStore>(api.config().image_dir);
+  register_image_versions(api);
+  register_image_records(api, store);
+  register_image_list(api);
+  register_image_data(api, store);
+}
+
+}  // namespace reprise::api
