@@ -231,7 +231,7 @@ std::string openrc_text(const Config& config, const std::string& password) {
 Result<InitResult> make_cloud(const InitOptions& options, const OpenLogForInit& open) {
   CHECK(sodium_init() >= 0);
   const StateFolder state{options.common.state};
-  if (auto made = make_folders(state.dir); !made) return made.error();
+  if (auto made = make_folders(state.dir, 0711); !made) return made.error();
   auto lock = FileLock::take(state.lock(), "reprise init");
   if (!lock) return lock.error();
   auto config = configured(options, state);

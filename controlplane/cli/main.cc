@@ -6,6 +6,7 @@
 
 #include "controlplane/cli/config_check.h"
 #include "controlplane/cli/init.h"
+#include "controlplane/cli/reading.h"
 #include "controlplane/cli/serve.h"
 #include "controlplane/cli/verify.h"
 
@@ -21,6 +22,7 @@ class Program {
     app_.set_version_flag("--version", "reprise 0.1");
     add_init();
     add_serve();
+    add_reading();
     add_verify();
     add_config();
   }
@@ -67,6 +69,19 @@ class Program {
          run_serve);
   }
 
+  void add_reading() {
+    runs(command(app_, "status", "roles, head, lag, nodes, and all that is not settled, with the reason"),
+         status_, run_status);
+    auto* events = command(app_, "events", "the log in words, an event a line");
+    events->add_option("--from", events_.from, "the first one: SEQ or SEQ.INDEX")->capture_default_str();
+    events->add_flag("--follow", events_.follow, "goes on as things happen");
+    events->add_option("--object", events_.object, "only what names this id");
+    runs(events, events_, run_events);
+    auto* why = command(app_, "why", "how an object came to be as it is");
+    why->add_option("ID", why_.id, "of a server, volume, port, image, network, node …")->required();
+    runs(why, why_, run_why);
+  }
+
   void add_verify() {
     auto* verify = command(app_, "verify", "replays the log from zero and proves every record");
     verify->add_option("--log", verify_.log, "the log (default: the configured one)");
@@ -91,6 +106,10 @@ class Program {
   Common common_;
   InitOptions init_;
   ServeOptions serve_;
+  WipeOptions wipe_;
+  StatusOptions status_;
+  EventsOptions events_;
+  WhyOptions why_;
   VerifyOptions verify_;
   ConfigCheckOptions check_;
   ConfigDefaultOptions default_;

@@ -25,11 +25,15 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 && name[0] ? name : "node";
 }
 
-std::string boot_id_of_host() {
-  auto text = read_file("/proc/sys/kernel/random/boot_id");
-  if (!text) return {};
-  while (!text->empty() && text->back() == '\n') text->pop_back();
-  return *text;
+std::string first_line(const std::string& path) {
+  auto text = read_file(path);
+  return text ? text->substr(0, text->find('\n')) : std::string();
+}
+
+// Another one after the host, or all that we run on it, was down: what should be on is started again then.
+std::string boot_id_of(const StateFolder& state) {
+  const std::string host = first_line("/proc/sys/kernel/random/boot_id"), ours = first_line(state.boot());
+  return ours.empty() ? host : host + "/" + ours;
 }
 
 std::string or_else(const std::string& configured, const std::string& fallback) {
@@ -55,7 +59,6 @@ Status measure_host(const Config& config, const std::string& disks, NodeFacts& f
   const auto left = [](std::uint64_t all, std::int64_t reserved) {
     return all > static_cast<std::uint64_t>(reserved) ? all - static_cast<std::uint64_t>(reserved) : 0;
   };
-  facts.boot_id = boot_id_of_host();
   facts.vcpus =
       static_cast<std::uint32_t>(std::max(1.0, std::thread::hardware_concurrency() * config.agent.cpu_ratio));
   facts.ram_mib = left(memory.totalram / 1024 * memory.mem_unit / 1024, config.agent.reserved_ram_mib);
@@ -102,6 +105,7 @@ class HostNode final : public NodeSet {
     NodeFacts facts = facts_of(config_, id, or_else(config_.agent.node, host_name()));
     if (auto done = open_storage(); !done) return done;
     if (auto done = measure_host(config_, disks(), facts); !done) return done;
+    facts.boot_id = boot_id_ = boot_id_of(state_);
     simulated_ = std::make_unique<SimulatedHost>(facts.boot_id, facts.disk_gib);
     if (config_.agent.network == "ovs")
       if (auto done = open_network(); !done) return done;
@@ -137,7 +141,8 @@ class HostNode final : public NodeSet {
   }
 
   Status open_storage() {
-    if (auto made = make_folders(disks()); !made) return made;
+    for (const auto& folder : {disks(), state_.servers()})
+      if (auto made = make_folders(folder, 0711); !made) return made;
     if (config_.agent.storage != "local") return {};
     auto driver = storage::open_local_driver({.directory = disks(), .image_path = image_path()});
     if (!driver) return driver.error();
@@ -150,7 +155,8 @@ class HostNode final : public NodeSet {
     if (ovs.start) {
       supervisor_ = std::make_unique<Supervisor>(
           [this](const std::string& name) { say_("watch: " + name + " ended or was started"); });
-      auto is = network::ensure_ovs(*supervisor_, {.run_dir = ovs.switch_dir});
+      auto is = network::ensure_ovs(
+          *supervisor_, {.run_dir = ovs.switch_dir, .database = state_.openvswitch() + "/conf.db"});
       if (!is) return is.error();
       say_(*is == network::OvsIs::ours ? "Open vSwitch: kept by this process"
                                        : "Open vSwitch: the host's own");
@@ -170,6 +176,7 @@ class HostNode final : public NodeSet {
     config.state = state_.servers();
     config.bridge = config_.ovs.bridge;
     config.emulator = config_.libvirt.emulator;
+    config.boot_id = boot_id_;
     config.domain_logs = config_.libvirt.domain_logs;
     config.virtualization = config_.libvirt.virtualization == "kvm"   ? compute::Virtualization::kvm
                             : config_.libvirt.virtualization == "tcg" ? compute::Virtualization::tcg
@@ -223,6 +230,7 @@ class HostNode final : public NodeSet {
   const StateFolder state_;
   const std::function<void(const std::string&)> say_;
   const FileLock lock_;
+  std::string boot_id_;
   std::unique_ptr<SimulatedHost> simulated_;
   std::unique_ptr<storage::Driver> storage_;
   std::unique_ptr<Supervisor> supervisor_;

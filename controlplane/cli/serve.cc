@@ -33,6 +33,7 @@ class Process final : public ProcessStatusSource {
 
   Status start(std::function<void(const Error&)> broken);
   void stop();
+  void when_caught_up(std::function<void()> then);
   ProcessStatus process_status() const override;
 
  private:
@@ -184,6 +185,12 @@ void Process::console(ServerId server, NodeId node, std::size_t bytes_max, api::
   if (!taken) answer(Error{Errc::again, "too much is waiting here: try again"});
 }
 
+void Process::when_caught_up(std::function<void()> then) {
+  projection_->fresh([then = std::move(then)](const Status& fresh) {
+    if (fresh) then();
+  });
+}
+
 ProcessStatus Process::process_status() const {
   ProcessStatus status{.roles = config_.roles};
   if (controller_) status.controller = controller_->status().controller;
@@ -248,6 +255,7 @@ int run_serve(const ServeOptions& options) {
     process.stop();
     return fail(options.common, started.error());
   }
+  process.when_caught_up([] { say("caught up"); });
   say("serving: " + fmt::format("{}", fmt::join(config->roles, ", ")));
   int signal = 0;
   ::sigwait(&ends, &signal);
@@ -259,6 +267,21 @@ int run_serve(const ServeOptions& options) {
   if (!broken) return exit_well;
   spdlog::critical("{}", broken->text);
   return fail(options.common, *broken);
+}
+
+int run_wipe(const WipeOptions& options) {
+  log_to_stderr();
+  const StateFolder state{options.common.state};
+  const auto config = choose_config(options.common);
+  if (!config) return fail(options.common, config.error());
+  const auto lock = FileLock::take(state.lock(), "reprise wipe");
+  if (!lock) return fail(options.common, lock.error().code, lock.error().text + ": end it first");
+  const auto keyring = api::Keyring::open(state.keyring());
+  if (!keyring) return fail(options.common, keyring.error());
+  const auto nodes = NodeSet::open(*config, state, **keyring, say);
+  if (!nodes) return fail(options.common, nodes.error());
+  const auto wiped = (*nodes)->wipe();
+  return wiped ? exit_well : fail(options.common, wiped.error());
 }
 
 }  // namespace reprise::cli

@@ -14,4 +14,11 @@ struct ServeOptions {
 };
 int run_serve(const ServeOptions& options);
 
+// `reprise wipe`: with no server running, everything of this cloud goes from the host: domains, disks,
+// networks. The log stays: a server started again would make it all anew.
+struct WipeOptions {
+  Common common;
+};
+int run_wipe(const WipeOptions& options);
+
 }  // namespace reprise::cli

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,13 +63,20 @@ std::string holder_of(int fd) {
   return n > 0 ? std::string(text, static_cast<std::size_t>(n)) : "another process";
 }
 
+struct flock whole_file() {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  return whole;
+}
+
 }  // namespace
 
-Status make_folders(const std::string& dir) {
+Status make_folders(const std::string& dir, unsigned mode) {
   for (std::size_t slash = dir.find('/', 1);; slash = dir.find('/', slash + 1)) {
     const std::string part = dir.substr(0, slash);
     const bool last = slash == std::string::npos;
-    if (::mkdir(part.c_str(), last ? 0700 : 0755) != 0 && errno != EEXIST)
+    if (::mkdir(part.c_str(), last ? mode : 0755) != 0 && errno != EEXIST)
       return failed("make the folder", part);
     if (last) break;
   }
@@ -136,14 +142,21 @@ Result<NodeId> read_node_id(const StateFolder& state) {
 Result<FileLock> FileLock::take(const std::string& path, std::string_view purpose) {
   Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (file.get() < 0) return failed("open", path);
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return failed("lock", path);
+  struct flock whole = whole_file();
+  if (::fcntl(file.get(), F_OFD_SETLK, &whole) != 0) {
+    if (errno != EAGAIN && errno != EACCES) return failed("lock", path);
     return {Errc::denied, fmt::format("{} is held by {}", path, holder_of(file.get()))};
   }
   const std::string text = fmt::format("{} (pid {})", purpose, ::getpid());
   if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), text.data(), text.size(), 0) < 0)
     return failed("write", path);
   return FileLock(file.release());
+}
+
+bool FileLock::is_held(const std::string& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct flock whole = whole_file();
+  return file.get() >= 0 && ::fcntl(file.get(), F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
 }
 
 FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

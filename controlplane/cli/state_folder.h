@@ -1,4 +1,5 @@
-// The folder of one cloud's process: what lies where in it, and who holds it.
+// The folder of one cloud's process: what lies where in it, and who holds it. It is mode 0711, because
+// hypervisors that are not root open the disks below it; what is secret in it is 0600 or 0700 itself.
 //
 //   reprise.toml   the configuration, unless another one is named
 //   keyring        keys that never enter the log (0600)
@@ -7,6 +8,7 @@
 //   log/           the embedded log
 //   projection/    what was folded
 //   images/ disks/ servers/   image data; the drivers' own
+//   boot           a word that is another one after everything on this host was stopped
 //   lock           held while init or serve is at work
 //   init.pending   the choices of an init that has not ended (0600)
 #pragma once
@@ -31,12 +33,14 @@ struct StateFolder {
   std::string images() const { return dir + "/images"; }
   std::string disks() const { return dir + "/disks"; }
   std::string servers() const { return dir + "/servers"; }
+  std::string boot() const { return dir + "/boot"; }
+  std::string openvswitch() const { return dir + "/openvswitch"; }
   std::string lock() const { return dir + "/lock"; }
   std::string pending() const { return dir + "/init.pending"; }
 };
 
-// Makes the folder (0700) and those above it, if need be.
-Status make_folders(const std::string& dir);
+// Makes the folder (with that mode) and those above it, if need be.
+Status make_folders(const std::string& dir, unsigned mode = 0700);
 bool file_exists(const std::string& path);
 // At most `bytes_max`; not_found when it is not there.
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max = 1 << 20);
@@ -51,6 +55,8 @@ class FileLock {
  public:
   // denied: another process has it; the text names it.
   static Result<FileLock> take(const std::string& path, std::string_view purpose);
+  // Does any process have it? Disturbs none.
+  static bool is_held(const std::string& path);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();

@@ -1,0 +1,234 @@
+#include "controlplane/cli/terminal.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <cstdlib>
+
+namespace reprise::cli {
+namespace {
+
+namespace json = boost::json;
+
+// Reads what may be missing: an older server may not say everything.
+class Reader {
+ public:
+  explicit Reader(const json::value* value) : value_(value) {}
+
+  Reader operator[](std::string_view key) const {
+    const auto* object = value_ ? value_->if_object() : nullptr;
+    return Reader(object ? object->if_contains({key.data(), key.size()}) : nullptr);
+  }
+  std::string text() const {
+    if (!value_ || value_->is_null()) return {};
+    if (const auto* text = value_->if_string()) return std::string(*text);
+    return json::serialize(*value_);
+  }
+  bool truth() const { return value_ && value_->is_bool() && value_->get_bool(); }
+  std::int64_t number() const {
+    if (!value_) return 0;
+    if (value_->is_int64()) return value_->get_int64();
+    return value_->is_uint64() ? static_cast<std::int64_t>(value_->get_uint64()) : 0;
+  }
+  bool there() const { return value_ != nullptr; }
+  template <class F>
+  void each(F&& f) const {
+    if (const auto* array = value_ ? value_->if_array() : nullptr)
+      for (const auto& item : *array) f(Reader(&item));
+  }
+  std::size_t size() const { return value_ && value_->is_array() ? value_->get_array().size() : 0; }
+  const json::object* object() const { return value_ ? value_->if_object() : nullptr; }
+
+ private:
+  const json::value* value_;
+};
+
+struct Ink {
+  bool on;
+  std::string paint(const char* code, const std::string& text) const {
+    return on && !text.empty() ? fmt::format("\033[{}m{}\033[0m", code, text) : text;
+  }
+  std::string dim(const std::string& text) const { return paint("2", text); }
+  std::string bold(const std::string& text) const { return paint("1", text); }
+  std::string red(const std::string& text) const { return paint("31", text); }
+  std::string green(const std::string& text) const { return paint("32", text); }
+};
+
+Result<json::value> parse(std::string_view text) {
+  json::error_code bad;
+  auto value = json::parse({text.data(), text.size()}, bad);
+  if (bad) return {Errc::broken, fmt::format("the answer is no JSON: {}", bad.message())};
+  return value;
+}
+
+// "Type subject key=value …" of an event's JSON.
+std::string words_of(const json::object& event) {
+  std::string words;
+  for (const auto& [key, value] : event) {
+    const std::string text = Reader(&value).text();
+    if (key == "type" || key == "id") words += (words.empty() ? "" : " ") + text;
+    else words += fmt::format(" {}={}", std::string_view(key.data(), key.size()), text);
+  }
+  return words;
+}
+
+std::string status_nodes(const Reader& root, const Ink& ink) {
+  std::string text;
+  root["nodes"].each([&](const Reader& node) {
+    const std::string state = node["state"].text();
+    text +=
+        fmt::format("  {:<16} {:<12} {}/{} vcpus  {}/{} MiB  {}/{} GiB  {} servers\n", node["name"].text(),
+                    state == "up" ? ink.green(state) : ink.red(state), node["vcpus_used"].number(),
+                    node["vcpus"].number(), node["ram_mib_used"].number(), node["ram_mib"].number(),
+                    node["disk_gib_used"].number(), node["disk_gib"].number(), node["servers"].number());
+    if (const auto why = node["reason"].text(); !why.empty()) text += fmt::format("    {}\n", ink.red(why));
+    if (const auto why = node["agents_stopped"].text(); !why.empty())
+      text += fmt::format("    {}\n", ink.red("its agents stopped: " + why));
+    node["agents"].each([&](const Reader& agent) {
+      const auto trouble = agent["trouble"].text(), error = agent["last_error"].text();
+      text += ink.dim(fmt::format("    {:<8} realized seq {}, {} actions, {} failed\n", agent["kind"].text(),
+                                  agent["realized"].number(), agent["actions"].number(),
+                                  agent["failures"].number()));
+      if (!trouble.empty()) text += fmt::format("      {}\n", ink.red("cannot look at the host: " + trouble));
+      if (!error.empty()) text += fmt::format("      {}\n", ink.dim("last failure: " + error));
+    });
+  });
+  return text;
+}
+
+std::string status_roles(const Reader& root, const Ink& ink) {
+  if (!root["running"].truth()) return ink.dim("no server runs: this is what its folder holds\n");
+  std::string roles;
+  root["roles"].each([&](const Reader& role) { roles += (roles.empty() ? "" : ", ") + role.text(); });
+  const Reader projection = root["projection"], controller = root["controller"];
+  std::string text =
+      fmt::format("roles   {}\nlag     projection {} entries{}\n", roles, projection["lag"].number(),
+                  projection["caught_up"].truth() ? "" : " (not caught up yet)");
+  for (const char* field : {"broken", "trouble", "rebuilt_because"})
+    if (const auto why = projection[field].text(); !why.empty())
+      text += fmt::format("        {}\n", ink.red(fmt::format("{}: {}", field, why)));
+  if (controller.there()) {
+    text += fmt::format("controller {} {}, {} decisions\n", controller["role"].text(),
+                        controller["id"].text(), controller["decisions"].number());
+    if (const auto why = controller["reason"].text(); !why.empty())
+      text += fmt::format("        {}\n", ink.red(why));
+    controller["held"].each([&](const Reader& node) {
+      text += fmt::format("        {}\n",
+                          ink.red("lapsed with many others, held until an admin says go on: " + node.text()));
+    });
+  }
+  return text;
+}
+
+std::string step_head(const Reader& step, const Ink& ink) {
+  const std::string cause = step["cause"].text();
+  const Reader intent = step["intent"];
+  std::string who = cause == "timer" ? "a deadline passed" : "the controller";
+  if (cause == "intent")
+    who = fmt::format("{} (project {}) asked: {}",
+                      intent["user_name"].text().empty() ? "the cloud itself" : intent["user_name"].text(),
+                      intent["project_name"].text(), intent["words"].text());
+  if (cause == "report")
+    who = fmt::format("{} reported (report {})", step["node_name"].text(), step["report"].number());
+  std::string text = fmt::format(
+      "{}  {}\n", ink.dim(fmt::format("{}  seq {}", step["at"].text(), step["seq"].number())), ink.bold(who));
+  if (cause == "intent")
+    text += ink.dim(fmt::format("    request {}{}{}\n", intent["request_id"].text(),
+                                intent["client"].text().empty() ? "" : ", from " + intent["client"].text(),
+                                intent["key"].text().empty() ? "" : ", key " + intent["key"].text()));
+  return text;
+}
+
+std::string weighing_text(const Reader& weighed, const Ink& ink) {
+  std::string text = fmt::format(
+      "    placement looked at {} nodes for {} vCPUs, {} MiB of RAM, {} GiB of disk{}{}\n",
+      weighed["considered"].number(), weighed["vcpus"].number(), weighed["ram_mib"].number(),
+      weighed["disk_gib"].number(), weighed["zone"].text().empty() ? "" : ", zone " + weighed["zone"].text(),
+      weighed["host"].text().empty() ? "" : ", host " + weighed["host"].text());
+  weighed["nodes"].each([&](const Reader& node) {
+    const bool fits = node["fits"].truth(), chosen = node["chosen"].truth();
+    const std::string line =
+        fits ? fmt::format("      {:<20} fits, weight {}{}", node["name"].text(), node["weight"].number(),
+                           chosen ? "  <- chosen" : "")
+             : fmt::format("      {:<20} {}", node["name"].text(), node["verdict"].text());
+    text += (chosen ? ink.green(line) : fits ? line : ink.red(line)) + "\n";
+  });
+  if (const auto left = weighed["considered"].number() - static_cast<std::int64_t>(weighed["nodes"].size());
+      left > 0)
+    text += fmt::format("      … and {} more\n", left);
+  return text;
+}
+
+}  // namespace
+
+bool wants_colour() {
+  const char* no = std::getenv("NO_COLOR");
+  return ::isatty(STDOUT_FILENO) && !(no && *no);
+}
+
+Result<std::string> status_text(std::string_view text, bool colour) {
+  const auto value = parse(text);
+  if (!value) return value.error();
+  const Reader root(&*value);
+  const Ink ink{colour};
+  std::string out = fmt::format("cloud   {} {}\nlog     {}\n", ink.bold(root["cloud"]["name"].text()),
+                                root["cloud"]["id"].text(), root["cloud"]["place"].text());
+  if (const auto to = root["cloud"]["sealed_place"].text(); !to.empty())
+    out += ink.red("        sealed: the cloud went to " + to) + "\n";
+  out += fmt::format("seq     {}\nhead    {}\ndigest  {}\nat      {}\n", root["head"]["seq"].number(),
+                     root["head"]["hash"].text(), root["head"]["digest"].text(), root["head"]["at"].text());
+  out += status_roles(root, ink);
+  const Reader counts = root["counts"];
+  out += fmt::format("holds   {} servers, {} volumes, {} images, {} networks, {} ports\n",
+                     counts["servers"].number(), counts["volumes"].number(), counts["images"].number(),
+                     counts["networks"].number(), counts["ports"].number());
+  out += fmt::format("nodes   {}\n{}", root["nodes_in_all"].number(), status_nodes(root, ink));
+  const auto all = root["unsettled_in_all"].number();
+  out += all ? fmt::format("not settled: {}\n", all) : "everything is settled\n";
+  root["unsettled"].each([&](const Reader& one) {
+    out += fmt::format("  {} {} {} {}\n    {}{}\n", one["kind"].text(), one["id"].text(), one["name"].text(),
+                       ink.bold(one["state"].text()), one["reason"].text(),
+                       one["deadline"].text().empty() ? "" : ink.dim(" (by " + one["deadline"].text() + ")"));
+  });
+  if (const auto more = all - static_cast<std::int64_t>(root["unsettled"].size()); more > 0)
+    out += fmt::format("  … and {} more\n", more);
+  return out;
+}
+
+Result<std::string> why_text(std::string_view text, bool colour) {
+  const auto value = parse(text);
+  if (!value) return value.error();
+  const Reader root(&*value);
+  const Ink ink{colour};
+  std::string out = fmt::format(
+      "{} {}\nnow, at seq {}: {}\n\n", root["kind"].text().empty() ? "object" : root["kind"].text(),
+      ink.bold(root["name"].text().empty() ? root["id"].text()
+                                           : fmt::format("{} {}", root["name"].text(), root["id"].text())),
+      root["seq"].number(), ink.bold(root["now"].text()));
+  if (const auto left = root["left_out"].number())
+    out += fmt::format("({} earlier records are left out)\n", left);
+  root["steps"].each([&](const Reader& step) {
+    out += step_head(step, ink);
+    step["events"].each([&](const Reader& event) { out += fmt::format("    {}\n", event["words"].text()); });
+    if (step["weighed"].there()) out += weighing_text(step["weighed"], ink);
+  });
+  return out;
+}
+
+Result<std::string> event_text(std::string_view line, bool colour) {
+  const auto value = parse(line);
+  if (!value) return value.error();
+  const Reader root(&*value);
+  const Ink ink{colour};
+  const auto* event = root["event"].object();
+  std::string by = root["cause"].text();
+  if (root["intent"].there())
+    by = fmt::format("{} {}", root["intent"]["type"].text(), root["intent"]["request_id"].text());
+  else if (root["node"].there()) by = fmt::format("report of {}", root["node"].text());
+  return fmt::format("{} {} {} {}",
+                     ink.dim(fmt::format("{}.{}", root["seq"].number(), root["index"].number())),
+                     ink.dim(root["at"].text()), event ? words_of(*event) : "?", ink.dim("[" + by + "]"));
+}
+
+}  // namespace reprise::cli
