@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "controlplane/api/image.h"
 #include "controlplane/api/timestamp.h"
