@@ -62,6 +62,7 @@ struct Projection::Bell {
 struct Projection::Watcher {
   std::recursive_mutex mutex;  // held while it is called: unwatch() waits for it
   std::function<void(const Folded&)> callback;
+  Seq after = 0;  // what was published when it came
   bool alive = true;
 };
 
@@ -142,14 +143,16 @@ void Projection::run() {
       status_.trouble = status.error().text;
     }
     time = progressed_ ? options_.retry : std::min(time * 2, options_.retry * 20);
-    ask_end();
+    waiters_->stale(status.error());
     bell_->pause(time);
   }
 }
 
 // Until it is stopped, or something is wrong.
 Status Projection::follow() {
+  checked_ = false;
   if (auto checked = check_start(); !checked) return checked;
+  checked_ = true;
   const std::int64_t offset = from_head_ ? store_->head().head.offset + 1 : store_->head().next_offset;
   auto reader = log_.open_reader(Topic::events, offset, [bell = bell_] { bell->ring(); });
   Batch batch;
@@ -166,8 +169,7 @@ Status Projection::follow() {
       auto taken = take(std::move(entry), batch);
       if (taken && store_->pending_bytes() > batch_bytes_max) taken = flush(batch);
       if (taken) continue;
-      // What extends the head and was proved counts, whatever comes after it; an unproved state does not.
-      if (taken.error().code == Errc::conflict) return taken;
+      // What extends the head and was proved counts, whatever comes after it.
       if (auto flushed = flush(batch); !flushed) return flushed;
       return taken;
     }
@@ -310,7 +312,7 @@ void Projection::call_watchers(const Batch& batch) {
     const Folded folded{item.record, item.head, item.bytes, item.touched};
     for (const auto& watcher : watchers) {
       std::lock_guard lock(watcher->mutex);
-      if (watcher->alive) watcher->callback(folded);
+      if (watcher->alive && item.head.seq > watcher->after) watcher->callback(folded);
     }
   }
 }
@@ -324,8 +326,14 @@ Status Projection::rebuild(const std::string& why) {
     status_.rebuilding = true;
     status_.caught_up = false;
   }
-  if (!before.empty())
+  if (!before.empty()) {
+    // What was folded last is not proved: back to what is stored.
+    auto stored = load_state(View::now(store_->snapshot()), true);
+    std::unique_lock lock(state_mutex_);
+    state_ = stored ? std::move(*stored) : State(true);
+    state_head_ = stored ? store_->head().head : Head{};
     return {Errc::broken, fmt::format("{}; the log was folded anew before, because {}", why, before)};
+  }
   if (auto wiped = store_->wipe(); !wiped) return wiped;
   {
     std::unique_lock lock(state_mutex_);
@@ -345,7 +353,7 @@ void Projection::fail(const Error& error) {
 }
 
 void Projection::ask_end() {
-  if (!waiters_->ask()) return;
+  if (!checked_ || !waiters_->ask()) return;  // the stored head is not proved to be in the log yet
   log_.end(Topic::events, [waiters = std::weak_ptr(waiters_), bell = bell_](Result<std::int64_t> end) {
     if (const auto alive = waiters.lock(); alive && alive->ended(end)) bell->ring();
   });
@@ -383,6 +391,8 @@ ProjectionStatus Projection::status() const {
   status.next_offset = waiters_->next_offset();
   status.known_end = waiters_->known_end();
   status.lag = std::max<std::int64_t>(0, status.known_end - status.next_offset);
+  status.caught_up = status.caught_up || (status.known_end > 0 && status.lag == 0);
+  status.rebuilding = status.rebuilding && !status.caught_up;
   return status;
 }
 
@@ -427,6 +437,7 @@ Projection::WatchId Projection::watch(std::function<void(const Folded&)> callbac
   auto watcher = std::make_shared<Watcher>();
   watcher->callback = std::move(callback);
   std::lock_guard lock(watch_mutex_);
+  watcher->after = head().seq;  // a batch published later finds it in the list
   watchers_.emplace(++last_watch_, std::move(watcher));
   return last_watch_;
 }

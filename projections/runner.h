@@ -7,6 +7,7 @@
 // Threads: every method may be called from any thread; callbacks must not block.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -101,8 +102,9 @@ class Projection {
   Waiters::Id fresh(PassedCallback callback);
   bool cancel(Waiters::Id id) { return waiters_->cancel(id); }
 
-  // Each record folded from now on, in order, on the projection's thread. After unwatch() returns it is not
-  // called any more (unless it is the callback itself that calls unwatch()).
+  // Each record published from now on, in order, once, on the projection's thread, after the waiters: read
+  // head() afterwards, and no record is missed in between. After unwatch() returns it is not called any
+  // more (unless it is the callback itself that calls unwatch()).
   using WatchId = std::uint64_t;
   WatchId watch(std::function<void(const Folded&)> callback);
   void unwatch(WatchId id);
@@ -138,7 +140,8 @@ class Projection {
   std::shared_ptr<Waiters> waiters_ = std::make_shared<Waiters>();
   std::shared_ptr<Bell> bell_;
   std::thread thread_;
-  bool from_head_ = false;  // the log stepped back: read on from the head, not from next_offset
+  std::atomic<bool> checked_ = false;  // the log was seen to hold the stored head
+  bool from_head_ = false;             // the log stepped back: read on from the head, not from next_offset
   bool progressed_ = false;
   Seq watched_ = 0;  // the newest that watchers were told
 

@@ -135,6 +135,15 @@ bool Waiters::ended(const Result<std::int64_t>& end) {
   return more;
 }
 
+void Waiters::stale(const Error& error) {
+  Due due;
+  std::unique_lock lock(mutex_);
+  for (auto& [id, callback] : fresh_) due.passed.emplace_back(std::move(callback), error);
+  fresh_.clear();
+  lock.unlock();
+  due.call();
+}
+
 void Waiters::publish(const std::vector<Outcome>& outcomes, const Head& head, std::int64_t next_offset,
                       const std::string& sealed_place) {
   Due due;

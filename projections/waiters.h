@@ -48,6 +48,8 @@ class Waiters {
   bool ask();
   // The answer; true: there are new ones who want to ask again.
   bool ended(const Result<std::int64_t>& end);
+  // The log does not answer: who waits for its end is told that what is there is stale.
+  void stale(const Error& error);
 
   // One stored batch: what it decided, the newest head, and what is read up to.
   struct Outcome {
