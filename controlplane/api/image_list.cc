@@ -165,8 +165,9 @@ std::string link(Ask& ask, std::string_view marker) { return ask.next_url(marker
 
 std::string first_link(Ask& ask) {
   auto text = link(ask, "");
-  text.resize(text.rfind("marker="));
-  text.pop_back();
+  const auto marker = text.rfind("marker=");
+  if (marker == text.npos || marker == 0) return text;
+  text.resize(marker - 1);
   return text;
 }
 
