@@ -38,6 +38,7 @@ class Admin {
   rd_kafka_t* handle() { return handle_; }
   rd_kafka_queue_t* queue() { return queue_; }
   rd_kafka_event_t* answer() {
+    if (event_) rd_kafka_event_destroy(event_);
     event_ = rd_kafka_queue_poll(queue_, 30'000);
     if (!event_) give_up("no answer from the brokers");
     if (rd_kafka_event_error(event_)) give_up(rd_kafka_event_error_string(event_));
@@ -68,6 +69,7 @@ KafkaBrokers::KafkaBrokers(int count) {
   }
   bootstrap_ = run({"up", std::to_string(count)});
   bootstrap_.erase(bootstrap_.find_last_not_of(" \n") + 1);
+  await_appends();
 }
 
 KafkaBrokers::~KafkaBrokers() {
@@ -86,7 +88,34 @@ KafkaPlace KafkaBrokers::fresh_place() {
 
 void KafkaBrokers::stop(int broker) { run({"stop", std::to_string(broker)}); }
 void KafkaBrokers::kill(int broker) { run({"kill", std::to_string(broker)}); }
-void KafkaBrokers::start(int broker) { run({"start", std::to_string(broker)}); }
+void KafkaBrokers::start(int broker) {
+  run({"start", std::to_string(broker)});
+  await_appends();
+}
+
+// A broker that hung is shut out by the controller, and takes a while to be let in again.
+void KafkaBrokers::await_appends() {
+  Admin admin(bootstrap_);
+  char why[200];
+  const auto name = fmt::format("settle-{}-{}", ::getpid(), std::time(nullptr));
+  auto* topic = rd_kafka_NewTopic_new(name.c_str(), 1, -1, why, sizeof why);
+  const auto deadline = std::time(nullptr) + 60;
+  for (bool made = false; !made;) {  // each round waits for a broker's answer
+    if (std::time(nullptr) > deadline) give_up("the brokers do not make topics");
+    rd_kafka_CreateTopics(admin.handle(), &topic, 1, nullptr, admin.queue());
+    std::size_t count = 0;
+    const auto** results =
+        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(admin.answer()), &count);
+    const auto err = count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__FAIL;
+    made = !err || err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS;
+  }
+  rd_kafka_NewTopic_destroy(topic);
+  if (rd_kafka_producev(admin.handle(), RD_KAFKA_V_TOPIC(name.c_str()), RD_KAFKA_V_VALUE(why, 1),
+                        RD_KAFKA_V_END)) {
+    give_up("cannot append to " + name);
+  }
+  if (rd_kafka_flush(admin.handle(), 60'000)) give_up("the brokers do not take appends");
+}
 
 // ops/kafka's standard output; its progress goes to ours.
 std::string KafkaBrokers::run(const std::vector<std::string>& words) {

@@ -35,6 +35,7 @@ class KafkaBrokers {
 
  private:
   explicit KafkaBrokers(int count);
+  void await_appends();
   std::string run(const std::vector<std::string>& words);
 
   std::string state_;
