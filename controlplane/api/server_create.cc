@@ -87,6 +87,7 @@ CreateServer ServerRequest::read() {
   auto body = ask_.body();
   auto server = body.object("server");
   CreateServer intent{.id = ask_.new_id<ServerId>()};
+  if (!ask_.mistakes().empty()) return intent;  // there is nothing to read
   intent.name = read_server_name(server, true).value_or("");
   intent.hostname = hostname_of(intent.name, intent.id);
   if (server.kind("flavorRef") == JsonKind::number) intent.flavor = std::to_string(server.integer("flavorRef", 0, INT64_MAX));

@@ -258,12 +258,19 @@ std::vector<Server> ServerFilter::servers() const {
   };
   if (project_) ask_.view().each_by<Server>(Server::by_project, encode_key(project_), take);
   else ask_.view().each<Server>(take);
-  std::sort(rows.begin(), rows.end(), [&](const Server& a, const Server& b) {
+  // Rows are large: they move once, at the end.
+  std::vector<Server*> sorted;
+  sorted.reserve(rows.size());
+  for (auto& row : rows) sorted.push_back(&row);
+  std::sort(sorted.begin(), sorted.end(), [&](const Server* a, const Server* b) {
     for (const auto& order : order_)
-      if (const int one = order(a, b); one != 0) return one < 0;
+      if (const int one = order(*a, *b); one != 0) return one < 0;
     return false;
   });
-  return rows;
+  std::vector<Server> result;
+  result.reserve(rows.size());
+  for (auto* row : sorted) result.push_back(std::move(*row));
+  return result;
 }
 
 }  // namespace reprise::api

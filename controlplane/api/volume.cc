@@ -80,7 +80,13 @@ Plan create(Ask& ask) {
   ask.view().each<Node>([&](const Node& node) { zone_known = zone_known || node.zone == intent.zone; });
   if (!zone_known) return ask.error(400, fmt::format("Availability zone '{}' is invalid: no node is in it.", intent.zone));
   const auto id = intent.id;
-  return Change(std::move(intent), id, [id](Ask& ask) { return print(ask, id, 202); });
+  Change change(std::move(intent), id, [id](Ask& ask) { return print(ask, id, 202); });
+  // What the body names and is not there is a mistake in the body: not the volume is missing.
+  change.refused = [](Ask& ask, const IntentRefused& event) -> std::optional<Response> {
+    if (static_cast<Refusal>(event.refusal) != Refusal::no_such_image) return std::nullopt;
+    return ask.error(400, "Invalid image identifier or unable to access requested image: " + event.text);
+  };
+  return change;
 }
 
 Plan show(Ask& ask) {

@@ -231,7 +231,7 @@ TEST_CASE("an upload that breaks off or is not what it claims leaves nothing") {
   CHECK(send(raw, {std::string()}).status() == 400);
 
   const auto qcow2 = cloud.queued("qcow2");
-  const auto lie = send(qcow2, {std::string(512, 'x')});
+  const auto lie = send(qcow2, {std::string(256 * 1024, 'x')});
   CHECK(lie.status() == 415);
   CHECK(lie.body().find("is not what its disk_format says") != std::string::npos);
   CHECK(files_in(cloud.folder()) == 0);
