@@ -130,7 +130,7 @@ class HostNode final : public NodeSet {
   }
 
  private:
-  std::string disks() const { return or_else(config_.local.directory, state_.disks()); }
+  std::string disks() const { return or_else(config_.local.directory, state_.storage()); }
   storage::ImagePath image_path() const {
     return [folder = or_else(config_.images.directory, state_.images())](ImageId id) -> Result<std::string> {
       const std::string path = folder + "/" + id.str();
@@ -141,8 +141,7 @@ class HostNode final : public NodeSet {
   }
 
   Status open_storage() {
-    for (const auto& folder : {disks(), state_.servers()})
-      if (auto made = make_folders(folder, 0711); !made) return made;
+    if (auto made = make_folders(disks(), 0711); !made) return made;
     if (config_.agent.storage != "local") return {};
     auto driver = storage::open_local_driver({.directory = disks(), .image_path = image_path()});
     if (!driver) return driver.error();
@@ -173,7 +172,7 @@ class HostNode final : public NodeSet {
   Status open_compute(const api::Keyring& keyring) {
     compute::LibvirtConfig config;
     config.uri = config_.libvirt.uri;
-    config.state = state_.servers();
+    config.state = state_.dir;
     config.bridge = config_.ovs.bridge;
     config.emulator = config_.libvirt.emulator;
     config.boot_id = boot_id_;

@@ -93,7 +93,7 @@ void each_setting(C& c, F&& f) {
     "where libvirt writes a log per domain");
 
   f("local", "directory", c.local.directory, Text{TextRule::path, true},
-    "disks; empty: disks in the state folder");
+    "disks and cached images; empty: storage in the state folder");
 
   f("ovs", "start", c.ovs.start, Truth{},
     "start and keep ovsdb-server and ovs-vswitchd where nobody else runs them");

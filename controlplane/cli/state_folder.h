@@ -7,7 +7,8 @@
 //   openrc         the admin's way in (0600)
 //   log/           the embedded log
 //   projection/    what was folded
-//   images/ disks/ servers/   image data; the drivers' own
+//   images/        image data
+//   storage/ servers/ openvswitch/ libvirt/   what drivers and daemons keep
 //   boot           a word that is another one after everything on this host was stopped
 //   lock           held while init or serve is at work
 //   init.pending   the choices of an init that has not ended (0600)
@@ -31,8 +32,7 @@ struct StateFolder {
   std::string log() const { return dir + "/log"; }
   std::string projection() const { return dir + "/projection"; }
   std::string images() const { return dir + "/images"; }
-  std::string disks() const { return dir + "/disks"; }
-  std::string servers() const { return dir + "/servers"; }
+  std::string storage() const { return dir + "/storage"; }
   std::string boot() const { return dir + "/boot"; }
   std::string openvswitch() const { return dir + "/openvswitch"; }
   std::string lock() const { return dir + "/lock"; }
