@@ -112,7 +112,9 @@ ApiRig::ApiRig(Options options, void (*more)(Api&)) {
                         [&](Result<std::int64_t> offset) { written.set_value(offset.ok()); });
     REQUIRE(written.get_future().get());
   }
-  auto projected = Projection::open(*log, {.store = {.dir = folder_.path("store")}});
+  if (options.between) between = options.between(*log);
+  Log& seen = between ? *between : *log;
+  auto projected = Projection::open(seen, {.store = {.dir = folder_.path("store")}});
   REQUIRE(projected);
   projection = std::move(*projected);
   std::promise<void> folded;
@@ -124,7 +126,7 @@ ApiRig::ApiRig(Options options, void (*more)(Api&)) {
   keyring = std::move(*Keyring::open(folder_.path("keyring")));
   REQUIRE(keyring->add_project(genesis.project));
   backend = std::make_unique<CoreBackend>(CoreBackend::Parts{
-      .log = log.get(), .projection = projection.get(), .late_patience = std::chrono::milliseconds(options.late_ms),
+      .log = &seen, .projection = projection.get(), .late_patience = std::chrono::milliseconds(options.late_ms),
       .console = options.console});
   rate_ = std::make_unique<RateLimit>(options.rate);
   metrics_ = std::make_unique<Metrics>();

@@ -39,6 +39,8 @@ class ApiRig {
     RateLimitConfig rate{.per_second = 1e6, .burst = 1e6};
     std::int64_t late_ms = 5'000;
     std::function<void(ServerId, NodeId, std::size_t, Backend::Console)> console;
+    // Puts something between the log and the api with its projection (the controller keeps the log itself).
+    std::function<std::unique_ptr<Log>(Log&)> between;
   };
   explicit ApiRig(void (*more)(Api&) = nullptr);  // `more` registers further routes
   ApiRig(Options options, void (*more)(Api&) = nullptr);
@@ -63,6 +65,7 @@ class ApiRig {
   std::string admin_token;
   cli::GenesisChoices genesis;
   std::unique_ptr<Log> log;
+  std::unique_ptr<Log> between;
   std::unique_ptr<Projection> projection;
   std::unique_ptr<CoreBackend> backend;
   std::unique_ptr<Keyring> keyring;

@@ -1,0 +1,373 @@
+// The frame that every operation runs in: who may, the same request again, undecided ones, the past, /events.
+#include <fmt/format.h>
+
+#include <atomic>
+
+#include "tests/unit/api_rig.h"
+
+namespace reprise::api {
+namespace {
+
+const std::string networks = "/network/v2.0/networks";
+
+// A log whose appends and end can be made to fail.
+class FailingLog final : public Log {
+ public:
+  enum class Fail { nothing, drop_unknown, refuse_once };
+  explicit FailingLog(Log& log) : log_(log) {}
+
+  std::atomic<Fail> fail{Fail::nothing};
+  std::atomic<bool> unreachable{false};
+  std::atomic<int> opened{0};
+
+  Result<std::unique_ptr<Producer>> open_producer() override {
+    auto producer = log_.open_producer();
+    if (!producer) return producer.error();
+    ++opened;
+    return std::unique_ptr<Producer>(std::make_unique<FailingProducer>(*this, std::move(*producer)));
+  }
+  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset, std::function<void()> wake) override {
+    return log_.open_reader(topic, offset, std::move(wake));
+  }
+  void end(Topic topic, Answer answer) override {
+    if (unreachable) return answer(Error{Errc::unreachable, "no broker answers"});
+    log_.end(topic, std::move(answer));
+  }
+  Result<std::int64_t> begin(Topic topic) override { return log_.begin(topic); }
+  std::unique_ptr<Candidacy> stand(std::function<void()> wake) override { return log_.stand(std::move(wake)); }
+  std::string place() const override { return log_.place(); }
+
+ private:
+  class FailingProducer final : public Producer {
+   public:
+    FailingProducer(FailingLog& owner, std::unique_ptr<Producer> producer) : owner_(owner), producer_(std::move(producer)) {}
+    void append(Topic topic, Bytes bytes, Done done) override {
+      switch (owner_.fail.exchange(Fail::nothing)) {
+        case Fail::nothing:
+          return producer_->append(topic, std::move(bytes), std::move(done));
+        case Fail::drop_unknown:
+          return done(Error{Errc::timed_out, "no ack"});
+        case Fail::refuse_once:
+          return done(Error{Errc::session_broken, "an earlier append failed"});
+      }
+    }
+
+   private:
+    FailingLog& owner_;
+    std::unique_ptr<Producer> producer_;
+  };
+  Log& log_;
+};
+
+ApiRig::Options failing(FailingLog*& log, std::int64_t window_ms) {
+  return {.window_ms = window_ms, .late_ms = 5'000, .between = [&log](Log& real) -> std::unique_ptr<Log> {
+            auto between = std::make_unique<FailingLog>(real);
+            log = between.get();
+            return between;
+          }};
+}
+
+std::string network_body(const std::string& name) { return fmt::format(R"({{"network":{{"name":"{}"}}}})", name); }
+
+// The whole answer of a line source that ends by itself.
+std::string read_all(LineSource& lines) {
+  std::string text;
+  for (;;) {
+    std::promise<std::pair<std::string, bool>> piece;
+    lines.next([&](std::string some, bool end) { piece.set_value({std::move(some), end}); });
+    auto answer = piece.get_future();
+    REQUIRE(answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
+    const auto [some, end] = answer.get();
+    text += some;
+    if (end) return text;
+  }
+}
+
+std::vector<boost::json::object> lines_of(const std::string& text) {
+  std::vector<boost::json::object> lines;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = text.find('\n', at);
+    REQUIRE(end != text.npos);
+    lines.push_back(boost::json::parse(text.substr(at, end - at)).as_object());
+    at = end + 1;
+  }
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("Who brings no good token gets 401, in the service's format", "[service]") {
+  ApiRig rig;
+  const auto none = rig.ask("GET", networks, "", {{"X-Auth-Token", ""}});
+  CHECK(none.status() == 401);
+  CHECK(none.text("NeutronError.type") == "HTTPUnauthorized");
+  CHECK(none.header("WWW-Authenticate") == "Keystone uri=\"http://cloud:8700/identity\"");
+  auto forged = rig.admin_token;
+  forged[forged.size() / 2] = forged[forged.size() / 2] == 'A' ? 'B' : 'A';
+  CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", forged}}).status() == 401);
+  CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", "nonsense"}}).status() == 401);
+
+  TokenClaims claims{.user = rig.genesis.user, .project = rig.genesis.project, .issued_ms = 1, .as_of_ms = 1,
+                     .expires_ms = static_cast<std::uint64_t>(wall_ms()) - 1, .audit = random_id()};
+  const auto expired = rig.ask("GET", networks, "", {{"X-Auth-Token", make_token(*rig.keyring, claims)}});
+  CHECK(expired.status() == 401);
+  CHECK(expired.text("NeutronError.message").find("expired") != std::string::npos);
+
+  const auto token = rig.token("admin", "secret", "admin");
+  CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", token}}).status() == 200);
+  REQUIRE(rig.ask("DELETE", "/identity/v3/auth/tokens", "", {{"X-Auth-Token", rig.admin_token}, {"X-Subject-Token", token}}).status() == 204);
+  CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", token}}).status() == 401);
+}
+
+TEST_CASE("What a role does not allow is 403, what is another project's 404", "[service]") {
+  ApiRig rig;
+  const auto reader = rig.add_project("readers", "reader");
+  const auto member = rig.add_project("members", "member");
+  CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", reader}}).status() == 200);
+  const auto refused = rig.ask("POST", networks, network_body("n"), {{"X-Auth-Token", reader}});
+  CHECK(refused.status() == 403);
+  CHECK(refused.text("NeutronError.message").find("role member") != std::string::npos);
+  CHECK(rig.ask("GET", "/identity/v3/users", "", {{"X-Auth-Token", member}}).status() == 403);
+
+  const auto mine = rig.ask("POST", networks, network_body("n"), {{"X-Auth-Token", member}});
+  REQUIRE(mine.status() == 201);
+  const auto path = networks + "/" + mine.text("network.id");
+  CHECK(rig.ask("GET", path, "", {{"X-Auth-Token", member}}).status() == 200);
+  CHECK(rig.ask("GET", path).status() == 200);
+  for (const char* method : {"GET", "DELETE"}) {
+    const auto hidden = rig.ask(method, path, "", {{"X-Auth-Token", rig.add_project(fmt::format("others{}", method))}});
+    CHECK(hidden.status() == 404);
+    CHECK(hidden.text("NeutronError.type") == "NetworkNotFound");
+  }
+}
+
+TEST_CASE("Every mistake of a body is named in one answer, and nothing was done", "[service]") {
+  ApiRig rig;
+  const auto before = rig.projection->head().seq;
+  const auto bad = rig.ask("POST", networks, R"({"network":{"name":7,"mtu":"big","colour":"red"},"extra":1})");
+  CHECK(bad.status() == 400);
+  const auto text = bad.text("NeutronError.message");
+  for (const char* part : {"network.name", "network.mtu", "network.colour", "extra"}) CHECK(text.find(part) != text.npos);
+  CHECK(rig.ask("POST", networks, "{").status() == 400);
+  CHECK(rig.ask("POST", networks, "[]").status() == 400);
+  CHECK(rig.ask("POST", networks, "").status() == 400);
+  CHECK(rig.projection->head().seq == before);
+}
+
+TEST_CASE("The same X-Reprise-Intent gives the first answer again, whatever happened since", "[service]") {
+  ApiRig rig;
+  const Headers key{{"X-Reprise-Intent", "one"}};
+  const auto first = rig.ask("POST", networks, network_body("n"), key);
+  REQUIRE(first.status() == 201);
+  CHECK(first.header("X-Reprise-Replayed").empty());
+  const auto path = networks + "/" + first.text("network.id");
+  REQUIRE(rig.ask("PUT", path, network_body("renamed")).status() == 200);
+  const auto again = rig.ask("POST", networks, network_body("n"), key);
+  CHECK(again.status() == 201);
+  CHECK(again.body() == first.body());
+  CHECK(again.header("X-Reprise-Replayed") == "true");
+
+  const Headers gone{{"X-Reprise-Intent", "two"}};
+  REQUIRE(rig.ask("DELETE", path, "", gone).status() == 204);
+  CHECK(rig.ask("DELETE", path, "", gone).status() == 204);
+  CHECK(rig.ask("DELETE", path).status() == 404);
+  CHECK(rig.ask("POST", networks, network_body("n"), key).body() == first.body());
+  CHECK(rig.ask("GET", networks).size("networks") == 0);
+
+  const auto other = rig.ask("POST", networks, network_body("other"), key);
+  CHECK(other.status() == 409);
+  CHECK(rig.ask("POST", networks, network_body("n"), {{"X-Reprise-Intent", "a b"}}).status() == 400);
+}
+
+TEST_CASE("A refusal is repeated under its key, even when it would succeed now", "[service]") {
+  ApiRig rig;
+  const std::string user = R"({"user":{"name":"eve","password":"secret"}})";
+  const auto eve = rig.ask("POST", "/identity/v3/users", user);
+  REQUIRE(eve.status() == 201);
+  const Headers key{{"X-Reprise-Intent", "u"}};
+  const auto refused = rig.ask("POST", "/identity/v3/users", user, key);
+  CHECK(refused.status() == 409);
+  REQUIRE(rig.ask("DELETE", "/identity/v3/users/" + eve.text("user.id")).status() == 204);
+  const auto again = rig.ask("POST", "/identity/v3/users", user, key);
+  CHECK(again.status() == 409);
+  CHECK(again.body() == refused.body());
+}
+
+TEST_CASE("Twice at once under one key is once", "[service]") {
+  ApiRig rig;
+  std::vector<std::future<Response>> answers;
+  for (int i = 0; i < 8; ++i) answers.push_back(rig.send("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}}));
+  std::string id;
+  for (auto& answer : answers) {
+    const auto one = rig.wait(std::move(answer));
+    REQUIRE(one.status() == 201);
+    if (id.empty()) id = one.text("network.id");
+    CHECK(one.text("network.id") == id);
+  }
+  CHECK(rig.ask("GET", networks).size("networks") == 1);
+}
+
+TEST_CASE("An intent that was lost is 503 once log time proves it, and its key is free", "[service]") {
+  FailingLog* log = nullptr;
+  ApiRig rig(failing(log, 200));
+  log->fail = FailingLog::Fail::drop_unknown;
+  const auto lost = rig.ask("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}});
+  CHECK(lost.status() == 503);
+  CHECK(lost.header("Retry-After") == "1");
+  CHECK(lost.text("NeutronError.message").find("was not done") != std::string::npos);
+  CHECK(rig.ask("GET", networks).size("networks") == 0);
+  CHECK(rig.ask("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}}).status() == 201);
+}
+
+TEST_CASE("An intent that was surely not written is sent again on a new session", "[service]") {
+  FailingLog* log = nullptr;
+  ApiRig rig(failing(log, 30'000));
+  REQUIRE(rig.ask("POST", networks, network_body("a")).status() == 201);
+  const int opened = log->opened;
+  log->fail = FailingLog::Fail::refuse_once;
+  CHECK(rig.ask("POST", networks, network_body("b")).status() == 201);
+  CHECK(log->opened == opened + 1);
+  CHECK(rig.ask("GET", networks).size("networks") == 2);
+}
+
+TEST_CASE("Without a controller an intent is 504, and may yet be done", "[service]") {
+  ApiRig rig(ApiRig::Options{.window_ms = 100, .late_ms = 100});
+  rig.stop_controller();
+  const auto unknown = rig.ask("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}});
+  CHECK(unknown.status() == 504);
+  CHECK(unknown.text("NeutronError.message").find("not known") != std::string::npos);
+  rig.start_controller();
+  // Decided as expired when a controller came: not done, not kept under the key.
+  CHECK(rig.ask("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}}).status() == 201);
+  CHECK(rig.ask("GET", networks).size("networks") == 1);
+}
+
+TEST_CASE("With the log unreachable reads are answered, and say that they are stale", "[service]") {
+  FailingLog* log = nullptr;
+  ApiRig rig(failing(log, 30'000));
+  REQUIRE(rig.ask("POST", networks, network_body("n")).status() == 201);
+  log->unreachable = true;
+  const auto stale = rig.ask("GET", networks);
+  CHECK(stale.status() == 200);
+  CHECK(stale.size("networks") == 1);
+  CHECK(stale.header("X-Reprise-Stale") == "true");
+  log->unreachable = false;
+  CHECK(rig.ask("GET", networks).header("X-Reprise-Stale").empty());
+}
+
+TEST_CASE("Too many changes of one project are 429, another's go on", "[service]") {
+  ApiRig rig(ApiRig::Options{.rate = {.per_second = 0.001, .burst = 8}});
+  const auto other = rig.add_project("other");
+  int refused = 0;
+  for (int i = 0; i < 10; ++i) {
+    const auto answer = rig.ask("POST", networks, network_body("n"));
+    if (answer.status() != 429) continue;
+    ++refused;
+    CHECK_FALSE(answer.header("Retry-After").empty());
+  }
+  CHECK(refused >= 2);
+  CHECK(rig.ask("GET", networks).status() == 200);
+  CHECK(rig.ask("POST", networks, network_body("n"), {{"X-Auth-Token", other}}).status() == 201);
+}
+
+TEST_CASE("/at/ shows the past of everything, and changes nothing", "[service]") {
+  ApiRig rig;
+  const auto made = rig.ask("POST", networks, network_body("then"));
+  const auto seq = rig.projection->head().seq;
+  const auto path = networks + "/" + made.text("network.id");
+  REQUIRE(rig.ask("PUT", path, network_body("now")).status() == 200);
+  const auto then = fmt::format("/at/{}", seq);
+  CHECK(rig.ask("GET", then + path).text("network.name") == "then");
+  CHECK(rig.ask("GET", path).text("network.name") == "now");
+  CHECK(rig.ask("GET", "/at/1" + path).status() == 404);
+  const auto time = time_micros_z(static_cast<std::uint64_t>(rig.projection->view_at(seq)->at_ms()));
+  CHECK(rig.ask("GET", "/at/" + time + path).text("network.name") == "then");
+
+  CHECK(rig.ask("GET", "/at/999999" + path).status() == 404);
+  CHECK(rig.ask("GET", "/at/0" + path).status() == 404);
+  CHECK(rig.ask("GET", "/at/1999-01-01T00:00:00Z" + path).status() == 404);
+  CHECK(rig.ask("GET", "/at/2999-01-01T00:00:00Z" + path).status() == 400);
+  CHECK(rig.ask("DELETE", then + path).status() == 405);
+
+  const auto token = rig.ask("POST", then + "/identity/v3/auth/tokens",
+                             R"({"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin",)"
+                             R"("domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}})",
+                             {{"X-Auth-Token", ""}});
+  REQUIRE(token.status() == 201);
+  CHECK(token.text("token.catalog.0.endpoints.0.url") == "http://cloud:8700" + then + "/identity");
+}
+
+TEST_CASE("/events has everything once, goes on where it was, and shows each only what is its own", "[service]") {
+  ApiRig rig;
+  const auto member = rig.add_project("members");
+  rig.ask("POST", networks, network_body("a"), {{"X-Auth-Token", member}, {"X-Openstack-Request-Id", "req-00000000-0000-4000-8000-000000000001"}});
+  rig.ask("POST", networks, network_body("hidden"));
+
+  const auto whole = rig.ask("GET", "/events?follow=false");
+  REQUIRE(whole.status() == 200);
+  const auto all = lines_of(read_all(*whole.response.lines));
+  std::int64_t seq = 0, index = -1;
+  bool asked = false;
+  for (const auto& line : all) {
+    const auto s = line.at("seq").to_number<std::int64_t>(), i = line.at("index").to_number<std::int64_t>();
+    CHECK((s > seq ? i == 0 : s == seq && i == index + 1));
+    seq = s, index = i;
+    const auto* intent = line.if_contains("intent");
+    asked = asked || (intent && intent->at("request_id") == "req-00000000-0000-4000-8000-000000000001");
+  }
+  CHECK(asked);
+  CHECK(seq == static_cast<std::int64_t>(rig.projection->head().seq));
+
+  // Cut off after any line: the rest is exactly what was missing.
+  const auto cut = all.size() / 2;
+  const auto from = fmt::format("/events?follow=false&from={}.{}", all[cut].at("seq").to_number<std::int64_t>(),
+                                all[cut].at("index").to_number<std::int64_t>());
+  const auto rest = lines_of(read_all(*rig.ask("GET", from).response.lines));
+  REQUIRE(rest.size() == all.size() - cut);
+  CHECK(rest.front() == all[cut]);
+
+  const auto mine = lines_of(read_all(*rig.ask("GET", "/events?follow=false", "", {{"X-Auth-Token", member}}).response.lines));
+  REQUIRE(mine.size() == 1);
+  CHECK(mine[0].at("event").at("type") == "NetworkCreated");
+  CHECK(mine[0].at("event").at("name") == "a");
+
+  CHECK(lines_of(read_all(*rig.ask("GET", "/at/1/events").response.lines)).back().at("seq") == 1);
+  CHECK(rig.ask("GET", "/events?from=nonsense").status() == 400);
+  CHECK(rig.ask("GET", "/events?from=99999").status() == 400);
+  CHECK(rig.ask("GET", "/events", "", {{"X-Auth-Token", ""}}).status() == 401);
+}
+
+TEST_CASE("/events follows what happens", "[service]") {
+  ApiRig rig;
+  REQUIRE(rig.ask("POST", networks, network_body("first")).status() == 201);  // the controller's claim is behind it
+  const auto stream = rig.ask("GET", fmt::format("/events?from={}", rig.projection->head().seq + 1));
+  REQUIRE(stream.status() == 200);
+  for (int i = 0; i < 3; ++i) {
+    std::promise<std::string> piece;
+    stream.response.lines->next([&](std::string lines, bool end) {
+      CHECK_FALSE(end);
+      piece.set_value(std::move(lines));
+    });
+    auto answer = piece.get_future();
+    REQUIRE(rig.ask("POST", networks, network_body(fmt::format("n{}", i))).status() == 201);
+    REQUIRE(answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
+    const auto lines = lines_of(answer.get());
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].at("event").at("name") == fmt::format("n{}", i).c_str());
+  }
+  stream.response.lines->gone();
+}
+
+TEST_CASE("/healthz, /metrics and / need no token", "[service]") {
+  ApiRig rig;
+  CHECK(rig.ask("GET", "/healthz", "", {{"X-Auth-Token", ""}}).text("status") == "ok");
+  CHECK(rig.ask("GET", "/", "", {{"X-Auth-Token", ""}}).text("name") == "reprise");
+  rig.ask("GET", networks);
+  rig.ask("POST", networks, network_body("n"));
+  const auto metrics = rig.ask("GET", "/metrics", "", {{"X-Auth-Token", ""}}).body();
+  for (const char* part : {"reprise_requests_total{service=\"network\",status=\"200\"}", "reprise_projection{value=\"head_seq\"}",
+                           "reprise_decision_seconds_count{outcome=\"done\"}"})
+    CHECK(metrics.find(part) != metrics.npos);
+}
+
+}  // namespace reprise::api
