@@ -10,6 +10,7 @@
 #include "agents/core/agent_host.h"
 #include "controlplane/api/backend.h"
 #include "controlplane/api/http_server.h"
+#include "controlplane/api/image_store.h"
 #include "controlplane/api/service.h"
 #include "controlplane/cli/config_choice.h"
 #include "controlplane/cli/controller_thread.h"
@@ -41,6 +42,7 @@ class Process final : public ProcessStatusSource {
   void start_controller();
   Status start_agents();
   Status start_api();
+  void sweep_images(const std::string& directory);
   void console(ServerId server, NodeId node, std::size_t bytes_max, api::Backend::Console answer);
 
   const Config config_;
@@ -157,10 +159,12 @@ Status Process::start_api() {
                                                          .metrics = &api_->metrics},
                                          api::ApiConfig{.public_url = c.public_url,
                                                         .image_dir = images,
+                                                        .image_bytes_max = static_cast<std::uint64_t>(c.image_gib_max) << 30,
                                                         .window_ms = c.intent_ms,
                                                         .token_lifetime_ms = c.token_s * 1000});
   api::register_all(*api_->api);
   register_process_routes(*api_->api, *this);
+  sweep_images(images);
   auto server = api::HttpServer::start({.address = c.listen,
                                         .port = static_cast<std::uint16_t>(c.port),
                                         .threads = static_cast<int>(c.threads),
@@ -171,6 +175,17 @@ Status Process::start_api() {
   api_->server = std::move(*server);
   spdlog::info("api: listening on {}:{}", c.listen, api_->server->port());
   return {};
+}
+
+// What a crash left of uploads, once everything that was decided before is known here.
+void Process::sweep_images(const std::string& directory) {
+  projection_->fresh([this, directory](const Status& caught_up) {
+    if (!caught_up) return;
+    (void)api_->workers.post([this, directory] {
+      if (const auto swept = api::sweep_images(directory, projection_->view(), config_.api.intent_ms); !swept)
+        spdlog::warn("images: {}", swept.error().text);
+    });
+  });
 }
 
 void Process::console(ServerId server, NodeId node, std::size_t bytes_max, api::Backend::Console answer) {
