@@ -119,7 +119,7 @@ TEST_CASE("keyring: a secret opens for its project and purpose, until the key is
 TEST_CASE("tokens: carry their claims, expire, and are not forged") {
   Folder folder;
   const auto keyring = made(folder);
-  const TokenClaims claims{{1, 2}, {3, 4}, 1000, 5000, {5, 6}, by_password};
+  const TokenClaims claims{{1, 2}, {3, 4}, 1000, 900, 5000, {5, 6}, by_password};
   const auto token = make_token(*keyring, claims);
   CHECK(token.size() < 255);
   CHECK(token.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
@@ -142,7 +142,7 @@ TEST_CASE("tokens: carry their claims, expire, and are not forged") {
 TEST_CASE("tokens: a rotated key still opens until it is dropped") {
   Folder folder;
   const auto keyring = made(folder);
-  const TokenClaims claims{{1, 2}, {}, 1000, 5000, {5, 6}, by_token};
+  const TokenClaims claims{{1, 2}, {}, 1000, 900, 5000, {5, 6}, by_token};
   const auto token = make_token(*keyring, claims);
   REQUIRE(keyring->rotate_tokens(2).ok());
   CHECK(*open_token(*keyring, token, 2000) == claims);
