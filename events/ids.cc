@@ -17,6 +17,11 @@ int hex_digit(char c) {
   return -1;
 }
 
+// The last `count` hex digits. By hand: answers of the api are full of ids.
+void put_hex(char* at, std::uint64_t value, int count) {
+  for (int i = count - 1; i >= 0; --i, value >>= 4) at[i] = "0123456789abcdef"[value & 15];
+}
+
 // 128 bits from 32 hex digits, dashes only where a UUID has them.
 bool parse_128(std::string_view text, std::uint64_t& hi, std::uint64_t& lo) {
   if (text.size() != 32 && text.size() != 36) return false;
@@ -47,13 +52,18 @@ bool parse_number(std::string_view text, Number& number) {
 
 template <class Tag>
 std::string Id<Tag>::str() const {
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", hi >> 32, (hi >> 16) & 0xffff, hi & 0xffff, lo >> 48,
-                     lo & 0xffffffffffffu);
+  std::string text(36, '-');
+  char* at = text.data();
+  put_hex(at, hi >> 32, 8), put_hex(at + 9, hi >> 16, 4), put_hex(at + 14, hi, 4);
+  put_hex(at + 19, lo >> 48, 4), put_hex(at + 24, lo, 12);
+  return text;
 }
 
 template <class Tag>
 std::string Id<Tag>::hex() const {
-  return fmt::format("{:016x}{:016x}", hi, lo);
+  std::string text(32, '0');
+  put_hex(text.data(), hi, 16), put_hex(text.data() + 16, lo, 16);
+  return text;
 }
 
 template <class Tag>
@@ -121,7 +131,13 @@ const char* topic_name(Topic topic) {
 }
 
 std::string Ipv4::str() const {
-  return fmt::format("{}.{}.{}.{}", value >> 24, (value >> 16) & 0xff, (value >> 8) & 0xff, value & 0xff);
+  char text[16];
+  char* at = text;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    at = std::to_chars(at, text + sizeof text, (value >> shift) & 0xff).ptr;
+    if (shift > 0) *at++ = '.';
+  }
+  return {text, at};
 }
 
 std::optional<Ipv4> Ipv4::parse(std::string_view text) {
@@ -139,8 +155,9 @@ std::optional<Ipv4> Ipv4::parse(std::string_view text) {
 }
 
 std::string Mac::str() const {
-  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", (value >> 40) & 0xff, (value >> 32) & 0xff,
-                     (value >> 24) & 0xff, (value >> 16) & 0xff, (value >> 8) & 0xff, value & 0xff);
+  std::string text(17, ':');
+  for (int i = 0; i < 6; ++i) put_hex(text.data() + 3 * i, value >> (40 - 8 * i), 2);
+  return text;
 }
 
 std::optional<Mac> Mac::parse(std::string_view text) {

@@ -10,7 +10,9 @@ namespace reprise::kafka {
 
 Result<std::unique_ptr<Asker>> Asker::make(const Cluster& cluster) {
   std::unique_ptr<Asker> asker(new Asker(cluster));
-  auto conf = make_conf(asker->opaque_, {{"isolation.level", "read_uncommitted"}, {"check.crcs", "true"}});
+  auto conf = make_conf(
+      asker->opaque_,
+      {{"isolation.level", "read_uncommitted"}, {"check.crcs", "true"}, {"fetch.wait.max.ms", "10"}});
   if (!conf) return conf.error();
   auto handle = make_handle(RD_KAFKA_CONSUMER, asker->opaque_, *std::move(conf));
   if (!handle) return handle.error();

@@ -21,9 +21,9 @@ const Settings common_settings = {
 };
 
 // librdkafka's log is the only place that says which broker refused what.
-void on_log(const rd_kafka_t* handle, int level, const char*, const char* text) {
+void on_log(const rd_kafka_t* handle, int level, const char* kind, const char* text) {
   constexpr int warning = 4;
-  if (level > warning || !handle) return;
+  if (level > warning || !handle || std::string_view(kind) == "CONFWARN") return;
   if (const auto* opaque = static_cast<const Opaque*>(rd_kafka_opaque(handle)))
     opaque->cluster->complain(text);
 }

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <atomic>
+#include <optional>
 
 #include "events/kafka_client.h"
 #include "events/log_session.h"
@@ -59,7 +59,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void acknowledged(Topic topic, std::int64_t offset);
   void read_back(Topic topic, std::int64_t offset);
   void refused(const rd_kafka_message_t* message, std::uint64_t number);
-  void fail(std::string why);
+  void fail(rd_kafka_resp_err_t err, Topic topic);
+  Error not_written();
   void give_up_late_ones();
   static void on_delivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     static_cast<Session*>(static_cast<const Opaque*>(opaque)->owner)->delivered(message);
@@ -78,7 +79,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::vector<std::pair<std::uint64_t, Error>> refusals_;  // to be answered by the thread
   std::string failure_;                                    // some: nothing is sent any more
   bool stopping_ = false;
-  bool told_first_ = false;  // the thread's: the append that failed first was answered
+  bool told_first_ = false;  // the append that failed first was answered
 };
 
 // The topic travels with the number in the message's opaque pointer.
@@ -125,9 +126,10 @@ void Session::append(Topic topic, Bytes bytes, Producer::Done done) {
     const std::lock_guard lock(mutex_);
     if (!failure_.empty()) {
       refusals_.emplace_back(
-          number, Error{Errc::session_broken, fmt::format("not written: an earlier append of this producer "
-                                                          "failed ({}); open a new producer",
-                                                          failure_)});
+          number,
+          Error{Errc::session_broken,
+                fmt::format("not written: an earlier append of this producer failed: {}; open a new producer",
+                            failure_)});
       wake = true;
     } else if (bytes.size() > limit) {
       refusals_.emplace_back(
@@ -266,59 +268,63 @@ void Session::read_back(Topic topic, std::int64_t offset) {
   });
 }
 
-// The first that fails says why; what came after it was not written, unless it had been sent already.
+// What was not written: the first that fails says why, those after it that they followed it.
+Error Session::not_written() {
+  const std::lock_guard lock(mutex_);
+  const auto code = std::exchange(told_first_, true) ? Errc::session_broken : Errc::unreachable;
+  return {code, fmt::format("not written: {}{}; open a new producer",
+                            code == Errc::session_broken ? "an earlier append of this producer failed: " : "",
+                            failure_)};
+}
+
 void Session::refused(const rd_kafka_message_t* message, std::uint64_t number) {
-  const bool maybe_written = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
-  const char* reason = rd_kafka_err2str(message->err);
   const bool purged =
       message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
-  auto error = shared_.cluster.explain(purged ? RD_KAFKA_RESP_ERR__TIMED_OUT : message->err,
-                                       fmt::format("append to {}", topic_name(topic_of(message))));
-  fail(purged ? "no answer by the deadline" : reason);
-  if (maybe_written) {
-    error = {Errc::timed_out, error.text + "; it may have been written, or may still be"};
-  } else if (told_first_) {
-    error = {Errc::session_broken,
-             "not written: an earlier append of this producer failed; open a new producer"};
-  } else {
-    error.code = Errc::unreachable;
+  if (!purged) fail(message->err, topic_of(message));
+  if (rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED) {
+    return open_.answer(number, not_written());
   }
-  told_first_ = true;
-  open_.answer(number, std::move(error));
+  std::string why;
+  {
+    const std::lock_guard lock(mutex_);
+    told_first_ = true;
+    why = failure_;
+  }
+  open_.answer(number, Error{Errc::timed_out, why + "; this entry may have been written, or may still be"});
 }
 
 // Nothing is sent any more; what is on its way comes back as purged.
-void Session::fail(std::string why) {
+void Session::fail(rd_kafka_resp_err_t err, Topic topic) {
   {
     const std::lock_guard lock(mutex_);
-    if (failure_.empty()) failure_ = std::move(why);
+    if (failure_.empty()) {
+      failure_ = shared_.cluster.explain(err, fmt::format("append to {}", shared_.cluster.topic(topic))).text;
+    }
   }
   rd_kafka_purge(handle_.get(),
                  RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 }
 
+// Ends the session when an append has had its time, or when it failed where no delivery says so.
 void Session::give_up_late_ones() {
   std::vector<std::uint64_t> never_sent;
-  bool late = false, failed = false;
+  std::optional<Topic> late;
   {
     const std::lock_guard lock(mutex_);
     const auto limit = Clock::now() - milliseconds(shared_.cluster.options.append_deadline_ms);
-    for (auto& lane : lanes_) {
-      late = late || (!lane.sent.empty() && lane.sent.front().since <= limit);
-      late = late || (!lane.waiting.empty() && lane.waiting.front().since <= limit);
+    for (const Topic topic : all_topics) {
+      const Lane& lane = lanes_[index_of(topic)];
+      if (!lane.sent.empty() && lane.sent.front().since <= limit) late = topic;
+      if (!lane.waiting.empty() && lane.waiting.front().since <= limit) late = topic;
     }
-    failed = !failure_.empty();
-    if (!late && !failed) return;
+    if (!late && failure_.empty()) return;
     for (auto& lane : lanes_) {
       for (const auto& waiting : std::exchange(lane.waiting, {})) never_sent.push_back(waiting.number);
+      told_first_ = told_first_ || !lane.sent.empty();  // these were first, and come back as purged
     }
   }
-  fail("no answer by the deadline");
-  for (const auto number : never_sent) {
-    open_.answer(number,
-                 Error{Errc::session_broken,
-                       "not written: an earlier append of this producer failed; open a new producer"});
-  }
+  if (late) fail(RD_KAFKA_RESP_ERR__TIMED_OUT, *late);
+  for (const auto number : never_sent) open_.answer(number, not_written());
 }
 
 void Session::stop() {

@@ -248,12 +248,19 @@ Status check(const Cluster& cluster, rd_kafka_t* handle, const std::vector<Plan>
                       to_string(cluster.place), wrong)};
 }
 
+// Between two questions to the brokers about what they will not tell by themselves.
+void pause(rd_kafka_t* handle) { rd_kafka_poll(handle, 50); }
+
 }  // namespace
 
 Status prepare_topics(const Cluster& cluster, rd_kafka_t* handle, Clock::time_point deadline) {
   for (bool created = false;;) {
     const auto picture = look(cluster, handle, deadline);
     if (!picture) return picture.error();
+    if (picture->brokers == 0 && Clock::now() < deadline) {  // they are only coming up
+      pause(handle);
+      continue;
+    }
     const int replicas = std::min(3, picture->brokers);
     const auto all = plans(cluster, replicas);
     std::vector<Plan> missing;
@@ -269,10 +276,12 @@ Status prepare_topics(const Cluster& cluster, rd_kafka_t* handle, Clock::time_po
               fmt::format("{}: there is no topic {}; make the cloud with `reprise init`, or name its cluster",
                           to_string(cluster.place), missing.front().topic)};
     }
-    // Made, and not known everywhere yet: each round asks a broker, so that this does not spin.
     if (Clock::now() > deadline)
       return cluster.explain(RD_KAFKA_RESP_ERR__TIMED_OUT, "wait for leaders of the topics");
-    if (missing.empty() || created) continue;
+    if (missing.empty() || created) {  // made, and not known everywhere yet
+      pause(handle);
+      continue;
+    }
     if (auto made = create(cluster, handle, missing, replicas, deadline); !made) return made;
     created = true;
   }
