@@ -23,7 +23,8 @@ Rights rights_of(const View& view, UserId user_id, ProjectId project_id) {
   return rights;
 }
 
-Result<Actor> actor_of(const Keyring& keyring, const View& now, std::string_view token, std::int64_t wall_ms) {
+Result<Actor> actor_of(const Keyring& keyring, const View& now, std::string_view token,
+                       std::int64_t wall_ms) {
   const auto refuse = [](std::string why) {
     return Error{Errc::denied, "The request you have made requires authentication: " + std::move(why)};
   };

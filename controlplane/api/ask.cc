@@ -13,8 +13,8 @@ constexpr std::size_t marker_chars_max = 255;
 
 void encode_percent(std::string& out, std::string_view text) {
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '.' || c == '_' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '.' || c == '_' || c == '~';
     if (plain) out.push_back(c);
     else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }

@@ -9,9 +9,9 @@
 //     return Change(intent, intent.id, [id = intent.id](Ask& ask) { return show_network(ask, id, 201); });
 //   }
 //
-// A read returns a Response. A write returns a Response (a refusal, as a rule), or a Change: the intent and what to
-// answer when it was done, on a view that shows it. Either may return Later: work that takes longer than a
-// thread of the api should wait, and that hands over the plan when it has it.
+// A read returns a Response. A write returns a Response (a refusal, as a rule), or a Change: the intent and
+// what to answer when it was done, on a view that shows it. Either may return Later: work that takes longer
+// than a thread of the api should wait, and that hands over the plan when it has it.
 //
 // Promises to the resource: the actor is who the token says and has the rights that the route needs; the view
 // is of one seq and fresh; ids come from the request's intent, so that the same request sent again under
@@ -42,7 +42,8 @@ using Handle = std::function<Plan(Ask&)>;
 struct Change {
   // `object`: what the intent is about, for its trail.
   template <IntentBody T, class Tag>
-  Change(T intent, const Id<Tag>& object, Handle then) : object(object.template as<AnyId>()), then(std::move(then)) {
+  Change(T intent, const Id<Tag>& object, Handle then)
+      : object(object.template as<AnyId>()), then(std::move(then)) {
     body.Set(std::move(intent));
   }
   template <IntentBody T>
@@ -58,7 +59,8 @@ struct Change {
   ProjectId project;  // that is asked in; none: the token's
 };
 
-// `resume` is called once, from any thread but the projection's; the Ask lives until then. The view is renewed.
+// `resume` is called once, from any thread but the projection's; the Ask lives until then. The view is
+// renewed.
 struct Later {
   using Resume = std::function<void(Plan)>;
   std::function<void(Ask&, Resume resume)> begin;
@@ -75,7 +77,7 @@ class Plan {
 // Where a list begins and how long it is at most.
 struct Page {
   std::size_t limit = 0;
-  std::string marker;   // id of the row before the first; empty: from the start
+  std::string marker;    // id of the row before the first; empty: from the start
   bool limited = false;  // the client gave a limit
 };
 
@@ -151,7 +153,9 @@ class Ask {
   bool replayed_ = false;
 };
 
-inline Response json_response(int status, std::string body) { return {status, "application/json", std::move(body)}; }
+inline Response json_response(int status, std::string body) {
+  return {status, "application/json", std::move(body)};
+}
 
 // Cuts sorted rows to the page: what stands after the marker, at most the limit. False: there is no such
 // marker. `more` is set when rows were left off at the end.

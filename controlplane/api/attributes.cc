@@ -8,7 +8,8 @@ namespace reprise::api {
 namespace {
 
 constexpr std::size_t list_max = 1000;
-constexpr std::string_view listing_keys[] = {"limit", "marker", "page_reverse", "sort_key", "sort_dir", "fields"};
+constexpr std::string_view listing_keys[] = {"limit",    "marker",   "page_reverse",
+                                             "sort_key", "sort_dir", "fields"};
 constexpr std::string_view no_tags_keys[] = {"tags", "tags-any"};
 constexpr std::string_view any_tags_keys[] = {"not-tags", "not-tags-any"};
 
@@ -22,7 +23,8 @@ bool is_digits(std::string_view text) {
 }
 
 // The keys of the query that are filters, once each.
-std::vector<std::string_view> filter_keys(Ask& ask, const std::vector<Attributes>& rows, const ListStyle& style) {
+std::vector<std::string_view> filter_keys(Ask& ask, const std::vector<Attributes>& rows,
+                                          const ListStyle& style) {
   std::vector<std::string_view> keys;
   for (const auto& [key, value] : ask.request().query) {
     if (is_one_of(key, listing_keys) || is_one_of(key, any_tags_keys)) continue;
@@ -42,7 +44,8 @@ void sort_rows(Ask& ask, std::vector<Attributes>& rows) {
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const auto direction = i < directions.size() ? directions[i] : std::string_view("asc");
     if (direction != "asc" && direction != "desc") ask.mistakes().add("sort_dir", "must be asc or desc");
-    if (!rows.empty() && !rows.front().has(keys[i])) ask.mistakes().add("sort_key", "is no attribute to sort by");
+    if (!rows.empty() && !rows.front().has(keys[i]))
+      ask.mistakes().add("sort_key", "is no attribute to sort by");
     down.push_back(direction == "desc");
   }
   const bool reverse = ask.flag("page_reverse").value_or(false);
@@ -58,7 +61,12 @@ void write_links(JsonWriter& json, Ask& ask, const std::vector<Attributes>& rows
                  const ListStyle& style) {
   const auto next = more && !rows.empty() ? ask.next_url(rows.back().id()) : std::string();
   if (style.identity_links) {
-    json.object("links").field_or_null("next", next).field("self", ask.own_url()).key("previous").null().end_object();
+    json.object("links")
+        .field_or_null("next", next)
+        .field("self", ask.own_url())
+        .key("previous")
+        .null()
+        .end_object();
   } else if (page.limited && !next.empty()) {
     json.array((std::string(style.plural) + "_links").c_str());
     json.begin_object().field("rel", "next").field("href", next).end_object().end_array();

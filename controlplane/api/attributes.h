@@ -1,5 +1,5 @@
-// A resource as named attributes: made once from its row, then filtered, sorted, cut to a page and shown as the
-// query says. For lists of hundreds; long lists write their JSON directly.
+// A resource as named attributes: made once from its row, then filtered, sorted, cut to a page and shown as
+// the query says. For lists of hundreds; long lists write their JSON directly.
 //
 //   ?name=a&name=b        either; true, True and 1 are the same for flags; unknown names are a mistake
 //   ?sort_key=…&sort_dir=asc|desc   several, in order; then by id
@@ -49,8 +49,8 @@ class Attributes {
 };
 
 struct ListStyle {
-  const char* plural = "";               // "networks"
-  bool identity_links = false;           // keystone's "links" object; else neutron's "networks_links" when limited
+  const char* plural = "";      // "networks"
+  bool identity_links = false;  // keystone's "links" object; else neutron's "networks_links" when limited
   std::vector<std::string_view> ignored;  // query keys that are no filters, or were used already
 };
 

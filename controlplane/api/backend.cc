@@ -47,10 +47,13 @@ struct CoreBackend::Session {
 
 CoreBackend::CoreBackend(Parts parts) : parts_(std::move(parts)) {}
 
-CoreBackend::~CoreBackend() {
+CoreBackend::~CoreBackend() { stop(); }
+
+void CoreBackend::stop() {
   std::shared_ptr<Session> session;
   {
     std::lock_guard lock(mutex_);
+    stopping_ = true;
     session = std::move(session_);
   }
   // The producer's end calls its open `done`s; they and the alarms are the last to use this.
@@ -103,10 +106,11 @@ void CoreBackend::submit(Intent intent, DecidedCallback callback) {
   pending->bytes = encode(intent);
   pending->callback = std::move(callback);
   if (pending->bytes.size() > intent_bytes_max)
-    return pending->answer({Errc::invalid, "the request is too large: more than 256 KiB as it goes into the log"});
+    return pending->answer(
+        {Errc::invalid, "the request is too large: more than 256 KiB as it goes into the log"});
   // Before the append, so that no decision can be missed.
-  const auto waiter =
-      parts_.projection->wait_decided(intent.id, intent.expires_ms, [pending, alarms = alarms_](Result<DecidedAnswer> answer) {
+  const auto waiter = parts_.projection->wait_decided(
+      intent.id, intent.expires_ms, [pending, alarms = alarms_](Result<DecidedAnswer> answer) {
         if (const auto alarm = pending->alarm.load()) alarms->cancel(alarm);
         pending->answer(std::move(answer));
       });
@@ -121,6 +125,11 @@ void CoreBackend::submit(Intent intent, DecidedCallback callback) {
 void CoreBackend::append(const std::shared_ptr<Pending>& pending) {
   std::shared_ptr<Session> ended;
   std::unique_lock lock(mutex_);
+  if (stopping_) {
+    lock.unlock();
+    parts_.projection->cancel(pending->waiter);
+    return pending->answer({Errc::again, "this server stops: ask another, or again"});
+  }
   if (session_ && *session_->over) ended = std::move(session_);
   if (!session_) {
     auto producer = parts_.log->open_producer();
@@ -132,11 +141,12 @@ void CoreBackend::append(const std::shared_ptr<Pending>& pending) {
     session_->producer = std::move(*producer);
   }
   // Under the lock: intents go in the order that they came in. `done` only notes and sets alarms.
-  session_->producer->append(Topic::intents, pending->bytes, [this, pending, over = session_->over](Result<std::int64_t> offset) {
-    if (offset) return;
-    if (ends_session(offset.error().code)) *over = true;
-    appended(pending, offset);
-  });
+  session_->producer->append(Topic::intents, pending->bytes,
+                             [this, pending, over = session_->over](Result<std::int64_t> offset) {
+                               if (offset) return;
+                               if (ends_session(offset.error().code)) *over = true;
+                               appended(pending, offset);
+                             });
   lock.unlock();  // before `ended` ends, which calls its open appends back
 }
 
@@ -145,7 +155,8 @@ void CoreBackend::append_later(const std::shared_ptr<Pending>& pending) {
     if (pending->answered) return;
     if (wall_ms() <= pending->expires_ms) return append(pending);
     parts_.projection->cancel(pending->waiter);
-    pending->answer({Errc::unreachable, "the log takes no intents: the request was not written, and not done"});
+    pending->answer(
+        {Errc::unreachable, "the log takes no intents: the request was not written, and not done"});
   });
 }
 
@@ -159,7 +170,9 @@ void CoreBackend::appended(const std::shared_ptr<Pending>& pending, const Result
     case Errc::invalid:
     case Errc::no_space:
       parts_.projection->cancel(pending->waiter);
-      return pending->answer(offset.error());
+      // Not from here: a log may answer from within append, under our lock.
+      alarms_->after({}, [pending, error = offset.error()] { pending->answer(error); });
+      return;
     default:
       return;
   }
@@ -169,8 +182,9 @@ void CoreBackend::expired(const std::shared_ptr<Pending>& pending, std::int64_t 
   if (pending->answered) return;
   if (patience_ms <= 0) {
     parts_.projection->cancel(pending->waiter);
-    return pending->answer({Errc::timed_out, "nobody decided the request in time, and it is not known whether it "
-                                             "will be done: look before sending it again"});
+    return pending->answer({Errc::timed_out,
+                            "nobody decided the request in time, and it is not known whether it "
+                            "will be done: look before sending it again"});
   }
   ask_time();
   pending->alarm = alarms_->after(

@@ -23,15 +23,15 @@ class Backend {
   virtual View view() const = 0;
   virtual Result<View> view_at(Seq seq) const = 0;
   virtual ProjectionStatus status() const = 0;
-  // When everything is folded that was in the log at some moment after this call. unreachable, timed_out: what
-  // is there is stale. broken, again: nothing can be read here any more.
+  // When everything is folded that was in the log at some moment after this call. unreachable, timed_out:
+  // what is there is stale. broken, again: nothing can be read here any more.
   virtual void fresh(PassedCallback callback) = 0;
 
   // Appends the intent and tells what became of it, once:
   //   not_found, unreachable   it was not done and will not be
   //   invalid                  too large; not done
-  //   anything else            unknown: it may still be done (conflict: the log was sealed, the words say where
-  //                            the cloud went)
+  //   anything else            unknown: it may still be done (conflict: the log was sealed, and the words say
+  //                            where the cloud went)
   virtual void submit(Intent intent, DecidedCallback callback) = 0;
 
   // May take seconds: never on an I/O thread.
@@ -42,6 +42,9 @@ class Backend {
   // The last bytes of a server's serial console, from the node that it is on. not_found: nothing yet.
   using Console = std::function<void(Result<std::string>)>;
   virtual void console(ServerId server, NodeId node, std::size_t bytes_max, Console callback) = 0;
+
+  // No callback of a submit() comes after it returns; who submits then is told `again`.
+  virtual void stop() = 0;
 };
 
 // The real one: a projection, and one gapless producer of intents, opened again after each failure.
@@ -52,7 +55,8 @@ class CoreBackend final : public Backend {
     Log* log = nullptr;
     Projection* projection = nullptr;
     std::chrono::milliseconds fresh_patience{2000};  // then a read is answered stale
-    std::chrono::milliseconds late_patience{5000};   // after an intent's expiry, for the proof that it was not done
+    std::chrono::milliseconds late_patience{
+        5000};  // after an intent's expiry, for the proof that it was not done
     std::function<void(ServerId, NodeId, std::size_t, Console)> console;
   };
   explicit CoreBackend(Parts parts);
@@ -67,6 +71,7 @@ class CoreBackend final : public Backend {
   Projection::WatchId watch(std::function<void(const Folded&)> callback) override;
   void unwatch(Projection::WatchId id) override;
   void console(ServerId server, NodeId node, std::size_t bytes_max, Console callback) override;
+  void stop() override;
 
  private:
   struct Pending;
@@ -81,6 +86,7 @@ class CoreBackend final : public Backend {
   const Parts parts_;
   std::mutex mutex_;  // of the session: never held while anything is called back
   std::shared_ptr<Session> session_;
+  bool stopping_ = false;
   std::int64_t time_asked_ms_ = 0;
   std::shared_ptr<Alarms> alarms_ = std::make_shared<Alarms>();
 };

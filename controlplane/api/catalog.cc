@@ -46,7 +46,8 @@ Response list_services(Ask& ask) {
 
 Response show_service(Ask& ask) {
   for (const auto& service : services)
-    if (id_of(service.type) == ask.param(0)) return show_response(ask, 200, "service", service_row(ask, service));
+    if (id_of(service.type) == ask.param(0))
+      return show_response(ask, 200, "service", service_row(ask, service));
   return ask.error(404, fmt::format("Could not find service: {}.", ask.param(0)));
 }
 
@@ -76,7 +77,10 @@ void write_catalog(JsonWriter& json, const Ask& ask, const Api& api, ProjectId p
   json.begin_array();
   for (const auto& service : services) {
     if (service.per_project && !project) continue;
-    json.begin_object().field("type", service.type).field("name", service.name).field("id", id_of(service.type));
+    json.begin_object()
+        .field("type", service.type)
+        .field("name", service.name)
+        .field("id", id_of(service.type));
     json.array("endpoints");
     for (const auto* interface : interfaces)
       json.begin_object()
@@ -95,14 +99,22 @@ void register_catalog(Api& api) {
   const auto region = api.config().region;
   api.read(Service::identity, "/v3/services", Need::admin, list_services);
   api.read(Service::identity, "/v3/services/{id}", Need::admin, show_service);
-  api.read(Service::identity, "/v3/endpoints", Need::admin, [region](Ask& ask) { return list_endpoints(ask, region); });
-  api.read(Service::identity, "/v3/regions", Need::token, [region](Ask& ask) { return list_regions(ask, region); });
+  api.read(Service::identity, "/v3/endpoints", Need::admin,
+           [region](Ask& ask) { return list_endpoints(ask, region); });
+  api.read(Service::identity, "/v3/regions", Need::token,
+           [region](Ask& ask) { return list_regions(ask, region); });
   api.read(Service::identity, "/v3/auth/catalog", Need::token, [&api](Ask& ask) {
     std::string body;
     JsonWriter json(body);
     json.begin_object().key("catalog");
     write_catalog(json, ask, api, ask.actor().project);
-    json.object("links").field("self", ask.url("/identity/v3/auth/catalog")).key("next").null().key("previous").null().end_object();
+    json.object("links")
+        .field("self", ask.url("/identity/v3/auth/catalog"))
+        .key("next")
+        .null()
+        .key("previous")
+        .null()
+        .end_object();
     json.end_object();
     return json_response(200, std::move(body));
   });

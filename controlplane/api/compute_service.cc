@@ -11,7 +11,8 @@ constexpr auto service = Service::compute;
 void write_version(JsonWriter& json, const Ask& ask, bool alone) {
   const auto range = microversions(service);
   json.begin_object().field("id", "v2.1").field("status", "CURRENT");
-  json.field("version", fmt::format("{}.{}", range.major, range.most)).field("min_version", fmt::format("{}.{}", range.major, range.least));
+  json.field("version", fmt::format("{}.{}", range.major, range.most))
+      .field("min_version", fmt::format("{}.{}", range.major, range.least));
   json.field("updated", "2013-07-23T11:33:21Z").array("links");
   write_link(json, "self", ask.url("/compute/v2.1/"));
   json.end_array();
@@ -46,13 +47,16 @@ void write_link(JsonWriter& json, std::string_view rel, std::string_view href) {
   json.begin_object().field("rel", rel).field("href", href).end_object();
 }
 
-Response not_implemented(const Ask& ask, std::string_view what) { return ask.error(501, fmt::format("{}.", what)); }
+Response not_implemented(const Ask& ask, std::string_view what) {
+  return ask.error(501, fmt::format("{}.", what));
+}
 
 void register_compute_services(Api& api) {
   api.read(service, "/", Need::nothing, versions);
   api.read(service, "/v2.1", Need::nothing, version);
   const auto empty = [&](std::string_view path, Need need, std::string_view body) {
-    api.read(service, path, need, microversioned([body](Ask&) -> Plan { return json_response(200, std::string(body)); }));
+    api.read(service, path, need,
+             microversioned([body](Ask&) -> Plan { return json_response(200, std::string(body)); }));
   };
   empty("/v2.1/extensions", Need::token, R"({"extensions":[]})");
   empty("/v2.1/os-aggregates", Need::admin, R"({"aggregates":[]})");
@@ -63,9 +67,14 @@ void register_compute_services(Api& api) {
     if (method == Method::get) api.read(service, path, Need::reader, handle);
     else api.write(service, method, path, Need::member, handle);
   };
-  refuse(Method::post, "/v2.1/os-server-groups", "Server groups are not here yet; name the host of each server (availability_zone ZONE:HOST) as an admin");
-  refuse(Method::post, "/v2.1/os-aggregates", "Host aggregates are not here yet; nodes have a zone in their configuration");
-  constexpr std::string_view usage = "Usage over time is not added up here yet; what is used now is shown by limits and by os-quota-sets/{project}/detail";
+  refuse(Method::post, "/v2.1/os-server-groups",
+         "Server groups are not here yet; name the host of each server (availability_zone ZONE:HOST) as an "
+         "admin");
+  refuse(Method::post, "/v2.1/os-aggregates",
+         "Host aggregates are not here yet; nodes have a zone in their configuration");
+  constexpr std::string_view usage =
+      "Usage over time is not added up here yet; what is used now is shown by limits and by "
+      "os-quota-sets/{project}/detail";
   refuse(Method::get, "/v2.1/os-simple-tenant-usage", usage);
   refuse(Method::get, "/v2.1/os-simple-tenant-usage/{project}", usage);
 }

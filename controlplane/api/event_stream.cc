@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t records_per_read = 64;
 constexpr std::size_t bytes_per_piece = 256 * 1024;
+constexpr std::size_t reads_per_turn = 16;  // then others have the worker, even if there was nothing to show
 
 const char* cause_word(Cause cause) {
   switch (cause) {
@@ -106,8 +107,9 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
     actor_.rights = actor->rights;
     const Seq last = until_ != 0 ? until_ : now.seq();
     std::string lines;
-    while (lines.size() < bytes_per_piece && at_.seq <= last) {
-      const auto records = api_.backend().read_records(at_.seq, std::min<Seq>(records_per_read, last - at_.seq + 1));
+    for (std::size_t i = 0; i < reads_per_turn && lines.size() < bytes_per_piece && at_.seq <= last; ++i) {
+      const auto records =
+          api_.backend().read_records(at_.seq, std::min<Seq>(records_per_read, last - at_.seq + 1));
       if (!records || records->empty()) return give(std::move(lines), true);
       for (const auto& stored : *records) {
         const auto record = decode_record(stored.bytes);
@@ -117,7 +119,8 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
         if (lines.size() >= bytes_per_piece) break;
       }
     }
-    if (lines.empty() && !(until_ != 0 && at_.seq > until_)) {  // nothing that the caller may see: wait for more
+    if (lines.empty() &&
+        !(until_ != 0 && at_.seq > until_)) {  // nothing that the caller may see: wait for more
       {
         std::lock_guard lock(mutex_);
         reading_ = false;
@@ -140,7 +143,8 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
   void write_record(std::string& lines, const Record& record) {
     std::uint32_t index = 0;
     for (const auto& decision : record.decisions) {
-      const auto intent = decision.intent.empty() ? Result<Intent>(Errc::not_found, "none") : decode_intent(decision.intent);
+      const auto intent =
+          decision.intent.empty() ? Result<Intent>(Errc::not_found, "none") : decode_intent(decision.intent);
       for (const auto& event : decision.events) {
         const std::uint32_t here = index++;
         if (record.seq == at_.seq && here < at_.index) continue;
@@ -180,10 +184,13 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
     if (intent != nullptr) {
       json.object("intent").field("type", intent_name(intent->type())).field("id", intent->id.str());
       if (actor_.rights.admin || intent->project == actor_.project)
-        json.field("request_id", intent->request_id).field("user", intent->user.hex()).field("project", intent->project.hex());
+        json.field("request_id", intent->request_id)
+            .field("user", intent->user.hex())
+            .field("project", intent->project.hex());
       json.end_object();
     }
-    if (decision.node && actor_.rights.admin) json.field("node", decision.node.str()).field("report", decision.report);
+    if (decision.node && actor_.rights.admin)
+      json.field("node", decision.node.str()).field("report", decision.report);
     json.key("event").raw(event_json(event)).end_object();
     lines.push_back('\n');
   }
@@ -191,10 +198,10 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
   static constexpr std::size_t owners_max = 65536;
 
   Api& api_;
-  Actor actor_;              // of the reading worker
+  Actor actor_;  // of the reading worker
   const std::string token_;
-  Born at_;                  // the next to be read: of the reading worker, or under the lock while none reads
-  const Seq until_;          // 0: for ever
+  Born at_;          // the next to be read: of the reading worker, or under the lock while none reads
+  const Seq until_;  // 0: for ever
   std::unordered_map<AnyId, ProjectId> owners_;
   Projection::WatchId watch_ = 0;
 
@@ -222,9 +229,11 @@ Response open_event_stream(Ask& ask, Api& api) {
   const bool follow = ask.flag("follow").value_or(true) && !past;
   if (auto bad = ask.bad()) return std::move(*bad);
   if (from->seq > ask.view().seq() + 1)
-    return ask.error(400, fmt::format("from: seq {} is not there yet: the newest is {}.", from->seq, ask.view().seq()));
-  const auto stream = std::make_shared<EventStream>(api, ask.actor(), std::string(ask.request().header("X-Auth-Token")), *from,
-                                                    follow ? 0 : std::max<Seq>(ask.view().seq(), 1));
+    return ask.error(
+        400, fmt::format("from: seq {} is not there yet: the newest is {}.", from->seq, ask.view().seq()));
+  const auto stream =
+      std::make_shared<EventStream>(api, ask.actor(), std::string(ask.request().header("X-Auth-Token")),
+                                    *from, follow ? 0 : std::max<Seq>(ask.view().seq(), 1));
   stream->begin();
   Response response(200);
   response.header("Content-Type", "application/x-ndjson").header("Cache-Control", "no-store");

@@ -120,12 +120,19 @@ void Exchange::admit(const Status& fresh) {
 
 std::optional<Response> Exchange::read_key() {
   const auto key = ask_.request().header("X-Reprise-Intent");
-  if (key.empty() || !ask_.actor_.project) return std::nullopt;
+  if (key.empty() || route_->need == Need::nothing) return std::nullopt;
+  if (!ask_.actor_.project)
+    return ask_.error(
+        400, "X-Reprise-Intent is kept for a project: use a token that is scoped to one, or leave it out.");
   if (!good_key(key))
-    return ask_.error(400, fmt::format("X-Reprise-Intent must have 1 to {} visible ASCII characters.", client_key_chars_max));
-  // The body may hold a password or user data: what goes into the log for ever must not tell anything about it.
-  if (const auto made = api_.keyring().add_project(ask_.actor_.project); !made) return ask_.error(503, made.error().text);
-  const auto print = api_.keyring().fingerprint(ask_.actor_.project, "X-Reprise-Intent", text_of(ask_.request()));
+    return ask_.error(400, fmt::format("X-Reprise-Intent must have 1 to {} visible ASCII characters.",
+                                       client_key_chars_max));
+  // The body may hold a password or user data: what goes into the log for ever must not tell anything about
+  // it.
+  if (const auto made = api_.keyring().add_project(ask_.actor_.project); !made)
+    return ask_.error(503, made.error().text);
+  const auto print =
+      api_.keyring().fingerprint(ask_.actor_.project, "X-Reprise-Intent", text_of(ask_.request()));
   if (!print) return ask_.error(503, print.error().text);
   client_key_ = key;
   body_hash_ = *print;
@@ -162,12 +169,14 @@ std::optional<Response> Exchange::go_back() {
   const auto& at = ask_.call_.at;
   if (!at) return std::nullopt;
   if (route_->present)
-    return ask_.error(501, "What this path shows was never in the log, so the past of it is not known: leave /at/… out.");
+    return ask_.error(
+        501, "What this path shows was never in the log, so the past of it is not known: leave /at/… out.");
   const View& now = ask_.view_;
   Seq seq = 0;
   if (const auto* wanted = std::get_if<AtSeq>(&*at)) {
     seq = wanted->seq;
-    if (seq > now.seq()) return ask_.error(404, fmt::format("Seq {} is not there yet: the newest is {}.", seq, now.seq()));
+    if (seq > now.seq())
+      return ask_.error(404, fmt::format("Seq {} is not there yet: the newest is {}.", seq, now.seq()));
     if (seq == 0) return ask_.error(404, "The history begins with seq 1.");
   } else {
     const auto ms = static_cast<std::int64_t>(std::get<AtTime>(*at).ms);
@@ -175,7 +184,8 @@ std::optional<Response> Exchange::go_back() {
       return ask_.error(400, fmt::format("{} lies in the future.", time_z(static_cast<std::uint64_t>(ms))));
     seq = now.seq_at(ms);
     if (seq == 0)
-      return ask_.error(404, fmt::format("{} lies before the beginning of this cloud.", time_z(static_cast<std::uint64_t>(ms))));
+      return ask_.error(404, fmt::format("{} lies before the beginning of this cloud.",
+                                         time_z(static_cast<std::uint64_t>(ms))));
   }
   auto view = api_.backend().view_at(seq);
   if (!view) return ask_.error(503, view.error().text);
@@ -244,7 +254,8 @@ void Exchange::decided(Result<DecidedAnswer> answer) {
   if (!answer) return undone(answer.error());
   ask_.decided_ = std::move(*answer);
   ask_.view_ = api_.backend().view();
-  api_.metrics().decided(std::chrono::steady_clock::now() - submitted_, refused(ask_.decided_.decision) != nullptr);
+  api_.metrics().decided(std::chrono::steady_clock::now() - submitted_,
+                         refused(ask_.decided_.decision) != nullptr);
   conclude();
 }
 
@@ -292,13 +303,15 @@ void Exchange::undone(const Error& error) {
   if (error.code == Errc::invalid) return finish(ask_.error(413, error.text));
   api_.metrics().undecided();
   if (not_done) {
-    auto answer = ask_.error(503, fmt::format("The request {} was not done: {}. Try again.", ask_.call_.request_id, error.text));
+    auto answer = ask_.error(
+        503, fmt::format("The request {} was not done: {}. Try again.", ask_.call_.request_id, error.text));
     answer.header("Retry-After", retry_after_s);
     return finish(std::move(answer));
   }
-  finish(ask_.error(504, fmt::format("It is not known whether request {} was or will be done: {}. Look before you "
-                                     "send it again, or send it with the same X-Reprise-Intent.",
-                                     ask_.call_.request_id, error.text)));
+  finish(ask_.error(504,
+                    fmt::format("It is not known whether request {} was or will be done: {}. Look before you "
+                                "send it again, or send it with the same X-Reprise-Intent.",
+                                ask_.call_.request_id, error.text)));
 }
 
 // ---- the same request again
@@ -334,7 +347,9 @@ void Exchange::forget_plan() {
 // Plans it as it was planned: with the ids of then, in the state of then. False: it was answered.
 bool Exchange::replay(const ClientKey& row) {
   if (row.body_hash != body_hash_) {
-    finish(ask_.error(409, fmt::format("X-Reprise-Intent {} was used for another request; give each request its own.", client_key_)));
+    finish(ask_.error(
+        409, fmt::format("X-Reprise-Intent {} was used for another request; give each request its own.",
+                         client_key_)));
     return false;
   }
   auto before = api_.backend().view_at(row.seq > 1 ? row.seq - 1 : row.seq);

@@ -46,7 +46,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void conclude();
   Response refusal(const IntentRefused& event);
 
-  // X-Reprise-Intent: the key of this step (a request may take several intents), its row, and the answer again.
+  // X-Reprise-Intent: the key of this step (a request may take several intents), its row, and the answer
+  // again.
   std::optional<Response> read_key();
   std::string key() const;
   std::optional<ClientKey> known_key(const View& view) const;

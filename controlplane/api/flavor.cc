@@ -18,7 +18,9 @@ void write_flavor(JsonWriter& json, const Ask& ask, const Flavor& flavor, unsign
   if (details) {
     json.field("ram", flavor.ram_mib).field("disk", flavor.disk_gib);
     minor >= 75 ? json.field("swap", 0) : json.field("swap", "");
-    json.field("OS-FLV-EXT-DATA:ephemeral", 0).field("OS-FLV-DISABLED:disabled", false).field("vcpus", flavor.vcpus);
+    json.field("OS-FLV-EXT-DATA:ephemeral", 0)
+        .field("OS-FLV-DISABLED:disabled", false)
+        .field("vcpus", flavor.vcpus);
     json.field("os-flavor-access:is_public", flavor.is_public).key("rxtx_factor").raw("1.0");
   }
   json.array("links");
@@ -46,7 +48,8 @@ std::uint64_t least_of(Ask& ask, std::string_view key) {
   if (!text) return 0;
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc{} || end != text->data() + text->size()) ask.mistakes().add(key, "must be a whole number");
+  if (error != std::errc{} || end != text->data() + text->size())
+    ask.mistakes().add(key, "must be a whole number");
   return value;
 }
 
@@ -62,7 +65,8 @@ void sort_flavors(Ask& ask, std::vector<Flavor>& rows) {
   const auto key = ask.query("sort_key").value_or("flavorid");
   const auto direction = ask.query("sort_dir").value_or("asc");
   const auto by = [&](auto member) {
-    std::stable_sort(rows.begin(), rows.end(), [&](const Flavor& a, const Flavor& b) { return a.*member < b.*member; });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](const Flavor& a, const Flavor& b) { return a.*member < b.*member; });
   };
   if (key == "flavorid" || key == "id") by(&Flavor::id);
   else if (key == "name") by(&Flavor::name);
@@ -70,7 +74,8 @@ void sort_flavors(Ask& ask, std::vector<Flavor>& rows) {
   else if (key == "memory_mb" || key == "ram") by(&Flavor::ram_mib);
   else if (key == "root_gb" || key == "disk") by(&Flavor::disk_gib);
   else if (key == "created_at") by(&Flavor::born);
-  else ask.mistakes().add("sort_key", "must be one of: flavorid, name, vcpus, memory_mb, root_gb, created_at");
+  else
+    ask.mistakes().add("sort_key", "must be one of: flavorid, name, vcpus, memory_mb, root_gb, created_at");
   if (direction == "desc") std::reverse(rows.begin(), rows.end());
   else if (direction != "asc") ask.mistakes().add("sort_dir", "must be asc or desc");
 }
@@ -116,9 +121,11 @@ Plan show(Ask& ask) {
 
 // Nova's rule for ids of flavors.
 bool good_id(std::string_view id) {
-  return !id.empty() && id.front() != ' ' && id.back() != ' ' && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' || c == ' ';
-  });
+  return !id.empty() && id.front() != ' ' && id.back() != ' ' &&
+         std::all_of(id.begin(), id.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+                  c == '-' || c == '_' || c == ' ';
+         });
 }
 
 Plan create(Ask& ask) {

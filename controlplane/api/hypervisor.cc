@@ -37,10 +37,16 @@ const char* state_word(const Node& node) { return node.state == NodeState::up ? 
 const char* status_word(const Node& node) { return node.disabled ? "disabled" : "enabled"; }
 
 void write_numbers(JsonWriter& json, const Node& node, const NodeUse& use) {
-  const auto left = [](std::uint64_t all, std::int64_t used) { return static_cast<std::int64_t>(all) - used; };
+  const auto left = [](std::uint64_t all, std::int64_t used) {
+    return static_cast<std::int64_t>(all) - used;
+  };
   json.field("vcpus", node.vcpus).field("vcpus_used", use.vcpus);
-  json.field("memory_mb", node.ram_mib).field("memory_mb_used", use.ram_mib).field("free_ram_mb", left(node.ram_mib, use.ram_mib));
-  json.field("local_gb", node.disk_gib).field("local_gb_used", use.disk_gib).field("free_disk_gb", left(node.disk_gib, use.disk_gib));
+  json.field("memory_mb", node.ram_mib)
+      .field("memory_mb_used", use.ram_mib)
+      .field("free_ram_mb", left(node.ram_mib, use.ram_mib));
+  json.field("local_gb", node.disk_gib)
+      .field("local_gb_used", use.disk_gib)
+      .field("free_disk_gb", left(node.disk_gib, use.disk_gib));
   json.field("disk_available_least", left(node.disk_gib, use.disk_gib));
   json.field("running_vms", use.servers).field("current_workload", 0);
 }
@@ -59,7 +65,9 @@ void write_hypervisor(JsonWriter& json, Ask& ask, const Node& node, bool details
   const unsigned minor = microversion(ask);
   json.begin_object();
   write_id(json, node, minor);
-  json.field("hypervisor_hostname", node.name).field("state", state_word(node)).field("status", status_word(node));
+  json.field("hypervisor_hostname", node.name)
+      .field("state", state_word(node))
+      .field("status", status_word(node));
   if (with_servers) write_servers(json, ask.view(), node);
   if (details) {
     const auto use = ask.view().find<NodeUse>(node.id).value_or(NodeUse{});
@@ -83,11 +91,15 @@ Plan list(Ask& ask, bool details) {
   auto nodes = all_nodes(ask.view());
   if (const auto part = ask.query("hypervisor_hostname_pattern"); part && minor >= ids_are_uuids) {
     std::erase_if(nodes, [&](const Node& node) { return node.name.find(*part) == std::string::npos; });
-    if (nodes.empty()) return ask.error(404, fmt::format("No hypervisor matching '{}' could be found.", *part));
+    if (nodes.empty())
+      return ask.error(404, fmt::format("No hypervisor matching '{}' could be found.", *part));
   }
-  const auto id_of = [&](const Node& node) { return minor >= ids_are_uuids ? node.id.str() : std::to_string(number_of(node)); };
+  const auto id_of = [&](const Node& node) {
+    return minor >= ids_are_uuids ? node.id.str() : std::to_string(number_of(node));
+  };
   bool more = false;
-  if (!cut_to_page(nodes, page, more, id_of)) return ask.error(400, fmt::format("marker [{}] not found", page.marker));
+  if (!cut_to_page(nodes, page, more, id_of))
+    return ask.error(400, fmt::format("marker [{}] not found", page.marker));
   std::string body;
   JsonWriter json(body);
   json.begin_object().array("hypervisors");
@@ -108,7 +120,9 @@ std::optional<Node> hypervisor_at(Ask& ask) {
   return std::nullopt;
 }
 
-Response no_hypervisor(const Ask& ask) { return ask.error(404, fmt::format("Compute host {} could not be found.", ask.param(0))); }
+Response no_hypervisor(const Ask& ask) {
+  return ask.error(404, fmt::format("Compute host {} could not be found.", ask.param(0)));
+}
 
 Plan show(Ask& ask) {
   const auto node = hypervisor_at(ask);
@@ -147,7 +161,8 @@ Plan statistics(Ask& ask) {
     ++count;
     sum.vcpus += node.vcpus, sum.ram_mib += node.ram_mib, sum.disk_gib += node.disk_gib;
     const auto one = ask.view().find<NodeUse>(node.id).value_or(NodeUse{});
-    use.vcpus += one.vcpus, use.ram_mib += one.ram_mib, use.disk_gib += one.disk_gib, use.servers += one.servers;
+    use.vcpus += one.vcpus, use.ram_mib += one.ram_mib, use.disk_gib += one.disk_gib,
+        use.servers += one.servers;
   }
   std::string body;
   JsonWriter json(body);
@@ -160,7 +175,9 @@ Plan statistics(Ask& ask) {
 void write_service(JsonWriter& json, const Node& node, unsigned minor) {
   json.begin_object();
   write_id(json, node, minor);
-  json.field("binary", "nova-compute").field("host", node.name).field("zone", node.zone.empty() ? "nova" : node.zone);
+  json.field("binary", "nova-compute")
+      .field("host", node.name)
+      .field("zone", node.zone.empty() ? "nova" : node.zone);
   json.field("status", status_word(node)).field("state", state_word(node)).key("updated_at").null();
   json.field_or_null("disabled_reason", node.disabled ? node.reason : "");
   if (minor >= 11) json.field("forced_down", node.state == NodeState::dead);
@@ -180,7 +197,8 @@ Plan list_services(Ask& ask) {
   return json_response(200, std::move(body));
 }
 
-Plan switch_node(Ask&, const Node& node, bool enabled, std::string reason, std::function<Plan(Ask&, const Node&)> print) {
+Plan switch_node(Ask&, const Node& node, bool enabled, std::string reason,
+                 std::function<Plan(Ask&, const Node&)> print) {
   return Change(SetNodeEnabled{.id = node.id, .enabled = enabled, .reason = std::move(reason)}, node.id,
                 [id = node.id, print = std::move(print)](Ask& ask) -> Plan {
                   const auto now = ask.view().find<Node>(id);
@@ -194,7 +212,8 @@ Plan switch_service(Ask& ask) {
   const bool enabled = what == "enable", with_reason = what == "disable-log-reason";
   if (what == "force-down")
     return not_implemented(ask, "A service is not forced down; when a node is off for ever, declare it dead");
-  if (!enabled && !with_reason && what != "disable") return ask.error(404, fmt::format("Unknown action: {}", what));
+  if (!enabled && !with_reason && what != "disable")
+    return ask.error(404, fmt::format("Unknown action: {}", what));
   auto body = ask.body();
   const auto host = body.string("host", 1, 255);
   body.optional_word("binary", {"nova-compute"});
@@ -206,7 +225,11 @@ Plan switch_service(Ask& ask) {
     return switch_node(ask, node, enabled, reason, [](Ask&, const Node& now) -> Plan {
       std::string text;
       JsonWriter json(text);
-      json.begin_object().object("service").field("binary", "nova-compute").field("host", now.name).field("status", status_word(now));
+      json.begin_object()
+          .object("service")
+          .field("binary", "nova-compute")
+          .field("host", now.name)
+          .field("status", status_word(now));
       if (now.disabled && !now.reason.empty()) json.field("disabled_reason", now.reason);
       json.end_object().end_object();
       return json_response(200, std::move(text));
@@ -221,8 +244,10 @@ Plan update_service(Ask& ask) {
   const auto node = hypervisor_at(ask);
   if (!node) return ask.error(404, fmt::format("Service {} not found.", ask.param(0)));
   auto body = ask.body();
-  if (const auto down = body.optional_boolean("forced_down"); down && *down != (node->state == NodeState::dead))
-    body.fail("forced_down", "a service is not forced down or up here: when a node is off for ever, declare it dead");
+  if (const auto down = body.optional_boolean("forced_down");
+      down && *down != (node->state == NodeState::dead))
+    body.fail("forced_down",
+              "a service is not forced down or up here: when a node is off for ever, declare it dead");
   const auto status = body.word("status", {"enabled", "disabled"});
   const auto reason = body.optional_string("disabled_reason", 1, 255).value_or("");
   if (status == "enabled" && !reason.empty()) body.fail("disabled_reason", "belongs to status disabled");
@@ -266,20 +291,22 @@ Plan list_zones(Ask& ask, bool details) {
 }  // namespace
 
 void register_hypervisors(Api& api) {
-  const auto read = [&](std::string_view path, Need need, Handle handle) { api.read(service, path, need, microversioned(std::move(handle))); };
+  const auto read = [&](std::string_view path, Need need, Handle handle) {
+    api.read(service, path, need, microversioned(std::move(handle)));
+  };
   read("/v2.1/os-hypervisors", Need::admin, [](Ask& ask) { return list(ask, false); });
   read("/v2.1/os-hypervisors/detail", Need::admin, [](Ask& ask) { return list(ask, true); });
   read("/v2.1/os-hypervisors/statistics", Need::admin, statistics);
   read("/v2.1/os-hypervisors/{id}", Need::admin, show);
   read("/v2.1/os-hypervisors/{id}/search", Need::admin, [](Ask& ask) { return search(ask, false); });
   read("/v2.1/os-hypervisors/{id}/servers", Need::admin, [](Ask& ask) { return search(ask, true); });
-  read("/v2.1/os-hypervisors/{id}/uptime", Need::admin, [](Ask& ask) -> Plan {
-    return not_implemented(ask, "The uptime of nodes is not collected here");
-  });
+  read("/v2.1/os-hypervisors/{id}/uptime", Need::admin,
+       [](Ask& ask) -> Plan { return not_implemented(ask, "The uptime of nodes is not collected here"); });
   read("/v2.1/os-services", Need::admin, list_services);
   api.write(service, Method::put, "/v2.1/os-services/{id}", Need::admin, microversioned(update_service));
   api.write(service, Method::del, "/v2.1/os-services/{id}", Need::admin, microversioned([](Ask& ask) -> Plan {
-              return not_implemented(ask, "A node's service is not deleted; when the node is off for ever, declare it dead");
+              return not_implemented(
+                  ask, "A node's service is not deleted; when the node is off for ever, declare it dead");
             }));
   read("/v2.1/os-availability-zone", Need::reader, [](Ask& ask) { return list_zones(ask, false); });
   read("/v2.1/os-availability-zone/detail", Need::admin, [](Ask& ask) { return list_zones(ask, true); });

@@ -11,7 +11,12 @@ constexpr std::size_t description_chars_max = 1024;
 
 void write_version(JsonWriter& json, const Ask& ask) {
   json.begin_object().field("id", "v3.14").field("status", "stable").field("updated", "2020-04-07T00:00:00Z");
-  json.array("links").begin_object().field("rel", "self").field("href", ask.url("/identity/v3/")).end_object().end_array();
+  json.array("links")
+      .begin_object()
+      .field("rel", "self")
+      .field("href", ask.url("/identity/v3/"))
+      .end_object()
+      .end_array();
   json.array("media-types")
       .begin_object()
       .field("base", "application/json")
@@ -53,7 +58,9 @@ Attributes domain_row(const Ask& ask) {
       .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/domains/default")));
 }
 
-Response list_domains(Ask& ask) { return list_response(ask, {domain_row(ask)}, {.plural = "domains", .identity_links = true}); }
+Response list_domains(Ask& ask) {
+  return list_response(ask, {domain_row(ask)}, {.plural = "domains", .identity_links = true});
+}
 
 Response show_domain(Ask& ask) {
   if (ask.param(0) != domain_id) return not_found(ask, "domain", ask.param(0));
@@ -86,18 +93,21 @@ void take_project_rest(Fields& fields) {
   take_domain_id(fields);
   if (const auto parent = fields.optional_string("parent_id", 0, 64); parent && *parent != domain_id)
     fields.fail("parent_id", "projects have no parent here but the domain: leave it out");
-  if (fields.optional_boolean("is_domain").value_or(false)) fields.fail("is_domain", "there is only one domain");
-  if (!fields.strings("tags", 80, 1, 255).empty()) fields.fail("tags", "projects have no tags here: leave it out");
+  if (fields.optional_boolean("is_domain").value_or(false))
+    fields.fail("is_domain", "there is only one domain");
+  if (!fields.strings("tags", 80, 1, 255).empty())
+    fields.fail("tags", "projects have no tags here: leave it out");
   fields.ignore("options");
 }
 
 Plan create_project(Ask& ask, Keyring& keyring) {
   Fields body = ask.body();
   Fields project = body.object("project");
-  CreateProject intent{.id = ask.new_id<ProjectId>(),
-                       .name = project.string("name", 1, name_chars_max),
-                       .description = project.optional_text("description", 0, description_chars_max).value_or(""),
-                       .enabled = project.optional_boolean("enabled").value_or(true)};
+  CreateProject intent{
+      .id = ask.new_id<ProjectId>(),
+      .name = project.string("name", 1, name_chars_max),
+      .description = project.optional_text("description", 0, description_chars_max).value_or(""),
+      .enabled = project.optional_boolean("enabled").value_or(true)};
   take_project_rest(project);
   project.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
@@ -115,10 +125,12 @@ Plan update_project(Ask& ask) {
   if (!row) return not_found(ask, "project", ask.param(0));
   Fields body = ask.body();
   Fields project = body.object("project");
-  UpdateProject intent{.id = *id,
-                       .name = project.optional_string("name", 1, name_chars_max).value_or(row->name),
-                       .description = project.optional_text("description", 0, description_chars_max).value_or(row->description),
-                       .enabled = project.optional_boolean("enabled").value_or(row->enabled)};
+  UpdateProject intent{
+      .id = *id,
+      .name = project.optional_string("name", 1, name_chars_max).value_or(row->name),
+      .description =
+          project.optional_text("description", 0, description_chars_max).value_or(row->description),
+      .enabled = project.optional_boolean("enabled").value_or(row->enabled)};
   take_project_rest(project);
   project.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
@@ -138,7 +150,9 @@ Plan delete_project(Ask& ask, Keyring& keyring) {
 
 }  // namespace
 
-void write_domain(JsonWriter& json) { json.begin_object().field("id", domain_id).field("name", domain_name).end_object(); }
+void write_domain(JsonWriter& json) {
+  json.begin_object().field("id", domain_id).field("name", domain_name).end_object();
+}
 
 bool is_our_domain(const std::optional<std::string>& id, const std::optional<std::string>& name) {
   return (!id || *id == domain_id) && (!name || same_ignoring_case(*name, domain_name));

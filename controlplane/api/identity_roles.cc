@@ -93,22 +93,24 @@ Response has_role(Ask& ask) {
   if (auto* missing = std::get_if<Response>(&found)) return std::move(*missing);
   const auto& [project, user, role] = std::get<Triple>(found);
   if (ask.view().contains<RoleAssignment>({project, user, role})) return Response(204);
-  return ask.error(404, fmt::format("Could not find role assignment with role: {}, user: {}, project: {}.", role.hex(),
-                                    user.hex(), project.hex()));
+  return ask.error(404, fmt::format("Could not find role assignment with role: {}, user: {}, project: {}.",
+                                    role.hex(), user.hex(), project.hex()));
 }
 
 Plan assign_role(Ask& ask) {
   auto found = triple_of(ask);
   if (auto* missing = std::get_if<Response>(&found)) return std::move(*missing);
   const auto& [project, user, role] = std::get<Triple>(found);
-  return Change(AssignRole{.project = project, .user = user, .role = role}, project, [](Ask&) { return Response(204); });
+  return Change(AssignRole{.project = project, .user = user, .role = role}, project,
+                [](Ask&) { return Response(204); });
 }
 
 Plan unassign_role(Ask& ask) {
   auto found = triple_of(ask);
   if (auto* missing = std::get_if<Response>(&found)) return std::move(*missing);
   const auto& [project, user, role] = std::get<Triple>(found);
-  Change change(UnassignRole{.project = project, .user = user, .role = role}, project, [](Ask&) { return Response(204); });
+  Change change(UnassignRole{.project = project, .user = user, .role = role}, project,
+                [](Ask&) { return Response(204); });
   change.refused = [](Ask& ask, const IntentRefused& event) -> std::optional<Response> {
     if (static_cast<Refusal>(event.refusal) != Refusal::no_such_assignment) return std::nullopt;
     return ask.error(404, event.text);
@@ -150,7 +152,8 @@ std::vector<Assignment> assignments(const View& view, ProjectId project, UserId 
   return found;
 }
 
-void write_named(JsonWriter& json, const char* key, const std::string& id, const std::string& name, bool names, bool domain) {
+void write_named(JsonWriter& json, const char* key, const std::string& id, const std::string& name,
+                 bool names, bool domain) {
   json.object(key).field("id", id);
   if (names) {
     json.field("name", name);
@@ -166,7 +169,8 @@ void write_assignment(JsonWriter& json, const Ask& ask, const Assignment& one, b
   const auto project = one.project.id.hex(), user = one.user.id.hex(), role = one.role.id.hex();
   json.begin_object();
   json.object("links")
-      .field("assignment", ask.url(fmt::format("/identity/v3/projects/{}/users/{}/roles/{}", project, user, role)))
+      .field("assignment",
+             ask.url(fmt::format("/identity/v3/projects/{}/users/{}/roles/{}", project, user, role)))
       .end_object();
   write_named(json, "role", role, one.role.name, names, false);
   json.object("scope");
@@ -209,9 +213,11 @@ Response list_assignments(Ask& ask) {
 
 std::vector<Role> roles_of(const View& view, ProjectId project, UserId user) {
   std::vector<Role> roles;
-  view.each_by<RoleAssignment>(RoleAssignment::by_project_user, KeyWriter().id(project).id(user), [&](const RoleAssignment& row) {
-    if (auto role = view.find<Role>(row.id.role)) roles.push_back(std::move(*role));
-  });
+  view.each_by<RoleAssignment>(RoleAssignment::by_project_user, KeyWriter().id(project).id(user),
+                               [&](const RoleAssignment& row) {
+                                 if (auto role = view.find<Role>(row.id.role))
+                                   roles.push_back(std::move(*role));
+                               });
   std::sort(roles.begin(), roles.end(), [](const Role& a, const Role& b) { return a.name < b.name; });
   return roles;
 }

@@ -1,5 +1,5 @@
-// POST, GET, HEAD and DELETE /v3/auth/tokens: by password or by another token; scoped to a project by its id or
-// its name, to the user's default project when no scope is given, or unscoped.
+// POST, GET, HEAD and DELETE /v3/auth/tokens: by password or by another token; scoped to a project by its id
+// or its name, to the user's default project when no scope is given, or unscoped.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -73,7 +73,9 @@ Login read_login(Ask& ask) {
   Fields auth = body.object("auth");
   Fields identity = auth.object("identity");
   const auto methods = identity.strings("methods", 8, 1, 64);
-  const auto has = [&](const char* method) { return std::find(methods.begin(), methods.end(), method) != methods.end(); };
+  const auto has = [&](const char* method) {
+    return std::find(methods.begin(), methods.end(), method) != methods.end();
+  };
   if (has("password")) {
     Fields user = identity.object("password").object("user");
     login.user_id = user.optional_string("id", 1, 64);
@@ -114,8 +116,8 @@ void write_methods(JsonWriter& json, std::uint8_t methods) {
   json.end_array();
 }
 
-std::string token_json(const Ask& ask, const Api& api, const View& view, const TokenClaims& claims, const User& user,
-                       std::optional<AnyId> parent) {
+std::string token_json(const Ask& ask, const Api& api, const View& view, const TokenClaims& claims,
+                       const User& user, std::optional<AnyId> parent) {
   std::string body;
   JsonWriter json(body);
   json.begin_object().object("token");
@@ -126,7 +128,8 @@ std::string token_json(const Ask& ask, const Api& api, const View& view, const T
   json.array("audit_ids").value(audit_text(claims.audit));
   if (parent) json.value(audit_text(*parent));
   json.end_array();
-  json.field("expires_at", time_micros_z(claims.expires_ms)).field("issued_at", time_micros_z(claims.issued_ms));
+  json.field("expires_at", time_micros_z(claims.expires_ms))
+      .field("issued_at", time_micros_z(claims.issued_ms));
   const auto project = claims.project ? view.find<Project>(claims.project) : std::nullopt;
   if (project) {
     json.object("project").key("domain");
@@ -153,9 +156,12 @@ Result<ProjectId> choose_project(const View& view, const Scope& scope, const Use
     case Scope::Kind::unscoped:
       return ProjectId{};
     case Scope::Kind::other:
-      return Error{Errc::unsupported, "Only a project can be the scope here: give scope.project, or \"unscoped\"."};
+      return Error{Errc::unsupported,
+                   "Only a project can be the scope here: give scope.project, or \"unscoped\"."};
     case Scope::Kind::none:
-      return user.default_project && rights_of(view, user.id, user.default_project).known ? user.default_project : ProjectId{};
+      return user.default_project && rights_of(view, user.id, user.default_project).known
+                 ? user.default_project
+                 : ProjectId{};
     case Scope::Kind::project:
       break;
   }
@@ -166,11 +172,13 @@ Result<ProjectId> choose_project(const View& view, const Scope& scope, const Use
     project = project_by_name(view, *scope.name);
   }
   if (project && rights_of(view, user.id, project->id).known) return project->id;
-  return Error{Errc::denied, fmt::format("{} The user has no role in a project {}, or one of them is disabled.", unauthorized,
-                                         scope.id ? *scope.id : *scope.name)};
+  return Error{Errc::denied,
+               fmt::format("{} The user has no role in a project {}, or one of them is disabled.",
+                           unauthorized, scope.id ? *scope.id : *scope.name)};
 }
 
-Response issue(Ask& ask, Api& api, const View& view, const User& user, const Scope& scope, const TokenClaims* parent) {
+Response issue(Ask& ask, Api& api, const View& view, const User& user, const Scope& scope,
+               const TokenClaims* parent) {
   const auto project = choose_project(view, scope, user);
   if (!project) return ask.error(project.error().code == Errc::unsupported ? 400 : 401, project.error().text);
   TokenClaims claims;
@@ -185,8 +193,9 @@ Response issue(Ask& ask, Api& api, const View& view, const User& user, const Sco
     claims.as_of_ms = parent->as_of_ms;
     claims.methods = parent->methods | by_token;
   }
-  auto response = json_response(201, token_json(ask, api, view, claims, user,
-                                                parent != nullptr ? std::optional(parent->audit) : std::nullopt));
+  auto response =
+      json_response(201, token_json(ask, api, view, claims, user,
+                                    parent != nullptr ? std::optional(parent->audit) : std::nullopt));
   response.header("X-Subject-Token", make_token(api.keyring(), claims)).header("Vary", "X-Auth-Token");
   return response;
 }
@@ -203,17 +212,18 @@ Plan create_token(Ask& ask, Api& api) {
   const auto user = user_of(ask.view(), login);
   const bool may = user && user->enabled;
   auto hash = may ? user->password_hash : std::string();
-  return Later{[&api, login = std::move(login), user, may, hash = std::move(hash)](Ask& ask, Later::Resume resume) {
-    const auto verified = [&api, &ask, user, may, scope = login.scope, resume](bool right) {
-      // Not a word about which of the two was wrong.
-      if (!right || !may) return resume(ask.error(401, unauthorized));
-      resume(issue(ask, api, ask.view(), *user, scope, nullptr));
-    };
-    if (api.passwords().verify(login.password, hash, verified)) return;
-    auto busy = ask.error(503, "Too many passwords wait to be checked: try again in a second.");
-    busy.header("Retry-After", "1");
-    resume(std::move(busy));
-  }};
+  return Later{
+      [&api, login = std::move(login), user, may, hash = std::move(hash)](Ask& ask, Later::Resume resume) {
+        const auto verified = [&api, &ask, user, may, scope = login.scope, resume](bool right) {
+          // Not a word about which of the two was wrong.
+          if (!right || !may) return resume(ask.error(401, unauthorized));
+          resume(issue(ask, api, ask.view(), *user, scope, nullptr));
+        };
+        if (api.passwords().verify(login.password, hash, verified)) return;
+        auto busy = ask.error(503, "Too many passwords wait to be checked: try again in a second.");
+        busy.header("Retry-After", "1");
+        resume(std::move(busy));
+      }};
 }
 
 // ---- GET, HEAD, DELETE
@@ -229,7 +239,9 @@ Response show_token(Ask& ask, Api& api) {
   const View now = api.backend().view();
   const auto token = subject(ask, api, now);
   const auto user = token ? now.find<User>(token->user) : std::nullopt;
-  if (!user) return ask.error(404, "The token in X-Subject-Token is not valid: it has expired, was revoked, or is no token.");
+  if (!user)
+    return ask.error(
+        404, "The token in X-Subject-Token is not valid: it has expired, was revoked, or is no token.");
   auto response = json_response(200, token_json(ask, api, now, token->claims, *user, std::nullopt));
   response.header("X-Subject-Token", ask.request().header("X-Subject-Token"));
   return response;
@@ -237,18 +249,23 @@ Response show_token(Ask& ask, Api& api) {
 
 Plan revoke_token(Ask& ask, Api& api) {
   const auto token = subject(ask, api, ask.view());
-  if (!token) return ask.error(404, "The token in X-Subject-Token is not valid: it has expired, was revoked, or is no token.");
-  Change change(RevokeToken{.audit_id = token->claims.audit,
-                            .expires_ms = static_cast<std::int64_t>(token->claims.expires_ms) + revocation_margin_ms},
-                token->claims.audit, [](Ask&) { return Response(204); });
+  if (!token)
+    return ask.error(
+        404, "The token in X-Subject-Token is not valid: it has expired, was revoked, or is no token.");
+  Change change(
+      RevokeToken{.audit_id = token->claims.audit,
+                  .expires_ms = static_cast<std::int64_t>(token->claims.expires_ms) + revocation_margin_ms},
+      token->claims.audit, [](Ask&) { return Response(204); });
   change.project = project_for_intents(ask);
-  if (!change.project) return ask.error(403, "The user has no role in any project: its token ends by itself.");
+  if (!change.project)
+    return ask.error(403, "The user has no role in any project: its token ends by itself.");
   return change;
 }
 
 Response list_own_projects(Ask& ask) {
   std::vector<Attributes> rows;
-  for (const auto& project : projects_of(ask.view(), ask.actor().user)) rows.push_back(project_row(ask, project));
+  for (const auto& project : projects_of(ask.view(), ask.actor().user))
+    rows.push_back(project_row(ask, project));
   return list_response(ask, std::move(rows), {.plural = "projects", .identity_links = true});
 }
 
@@ -262,13 +279,15 @@ ProjectId project_for_intents(const Ask& ask) {
 }
 
 void register_tokens(Api& api) {
-  api.write(Service::identity, Method::post, "/v3/auth/tokens", Need::nothing, [&api](Ask& ask) { return create_token(ask, api); });
-  api.read(Service::identity, "/v3/auth/tokens", Need::token, [&api](Ask& ask) { return show_token(ask, api); });
-  api.write(Service::identity, Method::del, "/v3/auth/tokens", Need::token, [&api](Ask& ask) { return revoke_token(ask, api); });
+  api.write(Service::identity, Method::post, "/v3/auth/tokens", Need::nothing,
+            [&api](Ask& ask) { return create_token(ask, api); });
+  api.read(Service::identity, "/v3/auth/tokens", Need::token,
+           [&api](Ask& ask) { return show_token(ask, api); });
+  api.write(Service::identity, Method::del, "/v3/auth/tokens", Need::token,
+            [&api](Ask& ask) { return revoke_token(ask, api); });
   api.read(Service::identity, "/v3/auth/projects", Need::token, list_own_projects);
-  api.read(Service::identity, "/v3/auth/domains", Need::token, [](Ask& ask) {
-    return list_response(ask, {}, {.plural = "domains", .identity_links = true});
-  });
+  api.read(Service::identity, "/v3/auth/domains", Need::token,
+           [](Ask& ask) { return list_response(ask, {}, {.plural = "domains", .identity_links = true}); });
 }
 
 }  // namespace reprise::api

@@ -14,7 +14,9 @@ Response show(Ask& ask, UserId id, int status) {
   return show_response(ask, status, "user", user_row(ask, *user));
 }
 
-bool is_self_or_admin(const Ask& ask, UserId id) { return id == ask.actor().user || ask.actor().rights.admin; }
+bool is_self_or_admin(const Ask& ask, UserId id) {
+  return id == ask.actor().user || ask.actor().rights.admin;
+}
 
 Response show_user(Ask& ask) {
   const auto id = ask.id<UserId>(0);
@@ -30,7 +32,8 @@ Response list_users(Ask& ask) {
 
 Response list_projects_of_user(Ask& ask) {
   const auto id = ask.id<UserId>(0);
-  if (!id || !is_self_or_admin(ask, *id) || !ask.view().contains<User>(*id)) return not_found(ask, "user", ask.param(0));
+  if (!id || !is_self_or_admin(ask, *id) || !ask.view().contains<User>(*id))
+    return not_found(ask, "user", ask.param(0));
   std::vector<Attributes> rows;
   for (const auto& project : projects_of(ask.view(), *id)) rows.push_back(project_row(ask, project));
   return list_response(ask, std::move(rows), {.plural = "projects", .identity_links = true});
@@ -38,9 +41,11 @@ Response list_projects_of_user(Ask& ask) {
 
 // Hashes the password on its own worker, then goes on with the intent; none: at once.
 template <class Intent>
-Plan with_password(Api& api, std::optional<std::string> password, Intent intent, std::function<Plan(Ask&, Intent)> next, Ask& ask) {
+Plan with_password(Api& api, std::optional<std::string> password, Intent intent,
+                   std::function<Plan(Ask&, Intent)> next, Ask& ask) {
   if (!password) return next(ask, std::move(intent));
-  return Later{[&api, password = std::move(*password), intent = std::move(intent), next](Ask& ask, Later::Resume resume) {
+  return Later{[&api, password = std::move(*password), intent = std::move(intent), next](
+                   Ask& ask, Later::Resume resume) {
     const auto hashed = [&ask, intent, next, resume](std::string hash) {
       auto complete = intent;
       complete.password_hash = std::move(hash);
@@ -56,12 +61,13 @@ Plan with_password(Api& api, std::optional<std::string> password, Intent intent,
 Plan create_user(Ask& ask, Api& api) {
   Fields body = ask.body();
   Fields user = body.object("user");
-  CreateUser intent{.id = ask.new_id<UserId>(),
-                    .name = user.string("name", 1, name_chars_max),
-                    .enabled = user.optional_boolean("enabled").value_or(true),
-                    .default_project = user.optional_id("default_project_id").value_or(AnyId{}).as<ProjectId>(),
-                    .email = user.optional_string("email", 0, 255).value_or(""),
-                    .description = user.optional_text("description", 0, description_chars_max).value_or("")};
+  CreateUser intent{
+      .id = ask.new_id<UserId>(),
+      .name = user.string("name", 1, name_chars_max),
+      .enabled = user.optional_boolean("enabled").value_or(true),
+      .default_project = user.optional_id("default_project_id").value_or(AnyId{}).as<ProjectId>(),
+      .email = user.optional_string("email", 0, 255).value_or(""),
+      .description = user.optional_text("description", 0, description_chars_max).value_or("")};
   auto password = user.optional_text("password", 1, password_chars_max);
   take_domain_id(user);
   user.ignore("options");
@@ -77,7 +83,11 @@ Plan create_user(Ask& ask, Api& api) {
 }
 
 UpdateUser as_it_is(const User& row) {
-  return {.id = row.id, .name = row.name, .enabled = row.enabled, .default_project = row.default_project, .email = row.email,
+  return {.id = row.id,
+          .name = row.name,
+          .enabled = row.enabled,
+          .default_project = row.default_project,
+          .email = row.email,
           .description = row.description};
 }
 
@@ -90,9 +100,11 @@ Plan update_user(Ask& ask, Api& api) {
   auto intent = as_it_is(*row);
   if (auto name = user.optional_string("name", 1, name_chars_max)) intent.name = std::move(*name);
   if (const auto enabled = user.optional_boolean("enabled")) intent.enabled = *enabled;
-  if (const auto project = user.optional_id("default_project_id")) intent.default_project = project->as<ProjectId>();
+  if (const auto project = user.optional_id("default_project_id"))
+    intent.default_project = project->as<ProjectId>();
   if (auto email = user.optional_string("email", 0, 255)) intent.email = std::move(*email);
-  if (auto text = user.optional_text("description", 0, description_chars_max)) intent.description = std::move(*text);
+  if (auto text = user.optional_text("description", 0, description_chars_max))
+    intent.description = std::move(*text);
   auto password = user.optional_text("password", 1, password_chars_max);
   take_domain_id(user);
   user.ignore("options");
@@ -119,7 +131,8 @@ Plan change_password(Ask& ask, Api& api) {
   user.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   const auto project = project_for_intents(ask);
-  if (!project) return ask.error(403, "The user has no role in any project: an admin must change its password.");
+  if (!project)
+    return ask.error(403, "The user has no role in any project: an admin must change its password.");
   return Later{[&api, old, password, row = *row, project](Ask& ask, Later::Resume resume) {
     const auto next = [&api, &ask, password, row, project, resume](bool right) {
       if (!right) return resume(ask.error(401, "The original password is not right."));
@@ -169,8 +182,10 @@ void register_users(Api& api) {
   api.read(Service::identity, "/v3/users", Need::admin, list_users);
   api.read(Service::identity, "/v3/users/{id}", Need::token, show_user);
   api.read(Service::identity, "/v3/users/{id}/projects", Need::token, list_projects_of_user);
-  api.write(Service::identity, Method::post, "/v3/users", Need::admin, [&api](Ask& ask) { return create_user(ask, api); });
-  api.write(Service::identity, Method::patch, "/v3/users/{id}", Need::admin, [&api](Ask& ask) { return update_user(ask, api); });
+  api.write(Service::identity, Method::post, "/v3/users", Need::admin,
+            [&api](Ask& ask) { return create_user(ask, api); });
+  api.write(Service::identity, Method::patch, "/v3/users/{id}", Need::admin,
+            [&api](Ask& ask) { return update_user(ask, api); });
   api.write(Service::identity, Method::post, "/v3/users/{id}/password", Need::token,
             [&api](Ask& ask) { return change_password(ask, api); });
   api.write(Service::identity, Method::del, "/v3/users/{id}", Need::admin, delete_user);

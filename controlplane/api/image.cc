@@ -16,7 +16,8 @@ constexpr std::int64_t min_ram_mib_max = 16 * 1024 * 1024;
 void read_properties(Fields& body, CreateImage& intent) {
   for (const auto& key : body.keys()) {
     if (is_image_attribute(key)) continue;
-    if (key.empty() || count_characters(key) > 255) body.fail(key, "names of properties have 1 to 255 characters");
+    if (key.empty() || count_characters(key) > 255)
+      body.fail(key, "names of properties have 1 to 255 characters");
     else if (const auto value = body.optional_text(key, 0, image_property_chars_max)) {
       intent.properties.push_back(key);
       intent.properties.push_back(*value);
@@ -42,16 +43,26 @@ Plan create(Ask& ask) {
   intent.name = body.optional_string("name", 0, 255).value_or("");
   intent.disk_format = body.optional_string("disk_format", 0, 32).value_or("");
   intent.container_format = body.optional_string("container_format", 0, 32).value_or("");
-  if (const auto wrong = check_formats(intent.disk_format, intent.container_format); !wrong.empty()) body.fail("disk_format", wrong);
-  intent.visibility = parse_visibility(body.optional_word("visibility", {"shared", "private", "public", "community"})).value_or(Visibility::shared);
+  if (const auto wrong = check_formats(intent.disk_format, intent.container_format); !wrong.empty())
+    body.fail("disk_format", wrong);
+  intent.visibility =
+      parse_visibility(body.optional_word("visibility", {"shared", "private", "public", "community"}))
+          .value_or(Visibility::shared);
   intent.protected_ = body.optional_boolean("protected").value_or(false);
-  intent.min_disk_gib = static_cast<std::uint64_t>(body.optional_integer("min_disk", 0, min_disk_gib_max).value_or(0));
-  intent.min_ram_mib = static_cast<std::uint64_t>(body.optional_integer("min_ram", 0, min_ram_mib_max).value_or(0));
-  if (body.optional_boolean("os_hidden").value_or(false)) body.fail("os_hidden", "images are not hidden here: leave it out");
-  if (const auto owner = body.optional_string("owner", 0, 64); owner && !owner->empty() && ProjectId::parse(*owner) != ask.actor().project)
-    body.fail("owner", "an image belongs to the project that makes it: leave it out, and use a token of the owner's project");
+  intent.min_disk_gib =
+      static_cast<std::uint64_t>(body.optional_integer("min_disk", 0, min_disk_gib_max).value_or(0));
+  intent.min_ram_mib =
+      static_cast<std::uint64_t>(body.optional_integer("min_ram", 0, min_ram_mib_max).value_or(0));
+  if (body.optional_boolean("os_hidden").value_or(false))
+    body.fail("os_hidden", "images are not hidden here: leave it out");
+  if (const auto owner = body.optional_string("owner", 0, 64);
+      owner && !owner->empty() && ProjectId::parse(*owner) != ask.actor().project)
+    body.fail("owner",
+              "an image belongs to the project that makes it: leave it out, and use a token of the owner's "
+              "project");
   for (auto& tag : body.strings("tags", image_tags_max, 1, 255))
-    if (std::find(intent.tags.begin(), intent.tags.end(), tag) == intent.tags.end()) intent.tags.push_back(std::move(tag));
+    if (std::find(intent.tags.begin(), intent.tags.end(), tag) == intent.tags.end())
+      intent.tags.push_back(std::move(tag));
   read_properties(body, intent);
   body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
@@ -66,7 +77,9 @@ Plan show(Ask& ask) {
 
 Plan change_to(UpdateImage intent, int status) {
   const auto id = intent.id;
-  return Change(std::move(intent), id, [id, status](Ask& ask) -> Plan { return status == 204 ? Plan(Response(204)) : print_image(ask, id, status); });
+  return Change(std::move(intent), id, [id, status](Ask& ask) -> Plan {
+    return status == 204 ? Plan(Response(204)) : print_image(ask, id, status);
+  });
 }
 
 Plan patch(Ask& ask) {
@@ -100,7 +113,8 @@ Plan change_tag(Ask& ask, bool add) {
     if (add) return Response(204);
     return ask.error(404, fmt::format("The tag {} is not set on image {}.", tag, image->id.str()));
   }
-  if (add && intent.tags.size() >= image_tags_max) return ask.error(413, fmt::format("An image has at most {} tags.", image_tags_max));
+  if (add && intent.tags.size() >= image_tags_max)
+    return ask.error(413, fmt::format("An image has at most {} tags.", image_tags_max));
   if (add) intent.tags.push_back(tag);
   else intent.tags.erase(at);
   return change_to(std::move(intent), 204);
@@ -112,9 +126,12 @@ void register_image_records(Api& api, std::shared_ptr<ImageStore> store) {
   api.write(service, Method::post, "/v2/images", Need::member, create);
   api.read(service, "/v2/images/{id}", Need::reader, show);
   api.write(service, Method::patch, "/v2/images/{id}", Need::member, patch);
-  api.write(service, Method::del, "/v2/images/{id}", Need::member, [store](Ask& ask) { return remove(*store, ask); });
-  api.write(service, Method::put, "/v2/images/{id}/tags/{tag}", Need::member, [](Ask& ask) { return change_tag(ask, true); });
-  api.write(service, Method::del, "/v2/images/{id}/tags/{tag}", Need::member, [](Ask& ask) { return change_tag(ask, false); });
+  api.write(service, Method::del, "/v2/images/{id}", Need::member,
+            [store](Ask& ask) { return remove(*store, ask); });
+  api.write(service, Method::put, "/v2/images/{id}/tags/{tag}", Need::member,
+            [](Ask& ask) { return change_tag(ask, true); });
+  api.write(service, Method::del, "/v2/images/{id}/tags/{tag}", Need::member,
+            [](Ask& ask) { return change_tag(ask, false); });
 }
 
 void register_images(Api& api) {

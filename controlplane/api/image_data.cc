@@ -23,8 +23,8 @@ bool read_number(std::string_view text, std::uint64_t& value) {
   return !text.empty() && error == std::errc{} && end == text.data() + text.size();
 }
 
-// "bytes=FIRST-LAST", "bytes=FIRST-", "bytes=-LAST_ONES" (RFC 9110, 14.2). Nothing: malformed or of another unit, and then
-// the whole is sent; size 0: outside.
+// "bytes=FIRST-LAST", "bytes=FIRST-", "bytes=-LAST_ONES" (RFC 9110, 14.2). Nothing: malformed or of another
+// unit, and then the whole is sent; size 0: outside.
 std::optional<Range> read_range(std::string_view text, std::uint64_t size) {
   if (!text.starts_with("bytes=") || text.find(',') != text.npos) return std::nullopt;
   text.remove_prefix(6);
@@ -37,7 +37,8 @@ std::optional<Range> read_range(std::string_view text, std::uint64_t size) {
     const auto count = std::min(last, size);
     return Range{size - count, count};
   }
-  if (!read_number(from, first) || (!to.empty() && !read_number(to, last)) || (!to.empty() && last < first)) return std::nullopt;
+  if (!read_number(from, first) || (!to.empty() && !read_number(to, last)) || (!to.empty() && last < first))
+    return std::nullopt;
   if (first >= size) return Range{};
   return Range{first, to.empty() ? size - first : std::min(last, size - 1) - first + 1};
 }
@@ -48,19 +49,22 @@ Plan download(ImageStore& store, Ask& ask) {
   if (image->status != ImageStatus::active) return Response(204);
   auto file = store.open(image->id);
   if (!file) {
-    if (file.error().code == Errc::not_found) return ask.error(404, "Image data cannot be found: " + file.error().text);
+    if (file.error().code == Errc::not_found)
+      return ask.error(404, "Image data cannot be found: " + file.error().text);
     return ask.error(500, "Image data cannot be read: " + file.error().text);
   }
   Response response(200);
   response.header("Content-Type", octets).header("Accept-Ranges", "bytes");
   if (const auto wished = read_range(ask.request().header("Range"), image->size)) {
     if (wished->size == 0) {
-      auto refused = ask.error(416, fmt::format("The image has {} bytes; the range asked for lies outside.", image->size));
+      auto refused = ask.error(
+          416, fmt::format("The image has {} bytes; the range asked for lies outside.", image->size));
       refused.header("Content-Range", fmt::format("bytes */{}", image->size));
       return refused;
     }
     response.status = 206;
-    response.header("Content-Range", fmt::format("bytes {}-{}/{}", wished->first, wished->first + wished->size - 1, image->size));
+    response.header("Content-Range", fmt::format("bytes {}-{}/{}", wished->first,
+                                                 wished->first + wished->size - 1, image->size));
     file->offset = wished->first;
     file->size = wished->size;
   } else if (!image->md5.empty()) {
@@ -98,7 +102,12 @@ class Settling {
 class Transfer : public std::enable_shared_from_this<Transfer> {
  public:
   Transfer(Api& api, Ask& ask, Later::Resume resume, ImageId id, std::shared_ptr<Settling> settling)
-      : api_(api), ask_(ask), resume_(std::move(resume)), upload_(ask.request().upload), id_(id), settling_(std::move(settling)) {}
+      : api_(api),
+        ask_(ask),
+        resume_(std::move(resume)),
+        upload_(ask.request().upload),
+        id_(id),
+        settling_(std::move(settling)) {}
 
   void pull() {
     upload_->next([self = shared_from_this()](Result<std::string> piece) {
@@ -143,7 +152,11 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
     if (size_ == 0) return end(400, "The request has no body: an image has at least one byte.");
     const auto stored = settling_->writer().finish();
     if (!stored) return failed(stored.error());
-    StoreImage intent{.id = id_, .size = stored->size, .virtual_size = stored->virtual_size, .md5 = stored->md5, .sha512 = stored->sha512};
+    StoreImage intent{.id = id_,
+                      .size = stored->size,
+                      .virtual_size = stored->virtual_size,
+                      .md5 = stored->md5,
+                      .sha512 = stored->sha512};
     const auto soonest = std::max(wall_ms(), api_.backend().view().at_ms());
     settling_->ask(soonest + api_.config().window_ms + clocks_apart_ms_max);
     Change change(std::move(intent), id_, [settling = settling_](Ask&) -> Plan {
@@ -176,10 +189,13 @@ std::optional<Response> refuse_upload(Ask& ask, const Image& image) {
   if (auto foreign = foreign_image(ask, image)) return foreign;
   auto type = ask.request().header("Content-Type");
   type = type.substr(0, type.find(';'));
-  if (!same_ignoring_case(type, octets)) return ask.error(415, fmt::format("The Content-Type must be {}.", octets));
+  if (!same_ignoring_case(type, octets))
+    return ask.error(415, fmt::format("The Content-Type must be {}.", octets));
   if (image.status != ImageStatus::queued)
-    return ask.error(409, "Image status transition from active to saving is not allowed: its data is there already. Create a new "
-                          "image for other data.");
+    return ask.error(409,
+                     "Image status transition from active to saving is not allowed: its data is there "
+                     "already. Create a new "
+                     "image for other data.");
   if (image.disk_format.empty() || image.container_format.empty())
     return ask.error(400, "Properties disk_format, container_format must be set prior to saving data.");
   return std::nullopt;
@@ -192,12 +208,15 @@ Plan upload(Api& api, ImageStore& store, Ask& ask) {
   const auto image = seen_image(ask);
   if (!image) return no_image(ask, ask.param(0));
   if (auto refused = refuse_upload(ask, *image)) return std::move(*refused);
-  if (!ask.request().upload) return ask.error(400, "The request has no body: an image has at least one byte.");
-  auto writer = store.begin(image->id, image->disk_format, ask.request().upload->length(), ask.view().at_ms());
+  if (!ask.request().upload)
+    return ask.error(400, "The request has no body: an image has at least one byte.");
+  auto writer =
+      store.begin(image->id, image->disk_format, ask.request().upload->length(), ask.view().at_ms());
   if (!writer) {
     switch (writer.error().code) {
       case Errc::conflict:
-        return ask.error(409, fmt::format("Image {} cannot take data now: {}.", image->id.str(), writer.error().text));
+        return ask.error(
+            409, fmt::format("Image {} cannot take data now: {}.", image->id.str(), writer.error().text));
       case Errc::no_space:
         return ask.error(413, "Image storage media is full: " + writer.error().text);
       default:
@@ -215,7 +234,8 @@ Plan upload(Api& api, ImageStore& store, Ask& ask) {
 void register_image_data(Api& api, std::shared_ptr<ImageStore> store) {
   constexpr std::string_view path = "/v2/images/{id}/file";
   api.read_now(service, path, Need::reader, [store](Ask& ask) { return download(*store, ask); });
-  api.write(service, Method::put, path, Need::member, [&api, store](Ask& ask) { return upload(api, *store, ask); },
+  api.write(service, Method::put, path, Need::member,
+            [&api, store](Ask& ask) { return upload(api, *store, ask); },
             {.stream = true, .limit = api.config().image_bytes_max});
 }
 

@@ -9,13 +9,17 @@
 namespace reprise::api {
 namespace {
 
-constexpr std::string_view settable[] = {"id", "name", "visibility", "protected", "min_disk", "min_ram",
-                                         "disk_format", "container_format", "tags", "os_hidden", "owner"};
-constexpr std::string_view read_only[] = {"status", "checksum", "size", "virtual_size", "created_at", "updated_at", "self", "file",
-                                          "schema", "direct_url", "locations", "os_hash_algo", "os_hash_value", "deleted",
-                                          "deleted_at", "location", "stores", "members", "is_public", "owner_id"};
+constexpr std::string_view settable[] = {"id",       "name",      "visibility",  "protected",
+                                         "min_disk", "min_ram",   "disk_format", "container_format",
+                                         "tags",     "os_hidden", "owner"};
+constexpr std::string_view read_only[] = {
+    "status",     "checksum", "size",       "virtual_size", "created_at",   "updated_at",    "self",
+    "file",       "schema",   "direct_url", "locations",    "os_hash_algo", "os_hash_value", "deleted",
+    "deleted_at", "location", "stores",     "members",      "is_public",    "owner_id"};
 
-bool has(std::span<const std::string_view> words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
+bool has(std::span<const std::string_view> words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
 
 template <class Number>
 void write_known(JsonWriter& json, std::string_view key, bool known, Number number) {
@@ -30,36 +34,51 @@ bool is_read_only_attribute(std::string_view name) { return has(read_only, name)
 
 const char* visibility_word(Visibility visibility) {
   switch (visibility) {
-    case Visibility::private_: return "private";
-    case Visibility::public_: return "public";
-    case Visibility::shared: return "shared";
-    case Visibility::community: return "community";
+    case Visibility::private_:
+      return "private";
+    case Visibility::public_:
+      return "public";
+    case Visibility::shared:
+      return "shared";
+    case Visibility::community:
+      return "community";
   }
   return "?";
 }
 
 std::optional<Visibility> parse_visibility(std::string_view word) {
-  for (const auto visibility : {Visibility::private_, Visibility::public_, Visibility::shared, Visibility::community})
+  for (const auto visibility :
+       {Visibility::private_, Visibility::public_, Visibility::shared, Visibility::community})
     if (word == visibility_word(visibility)) return visibility;
   return std::nullopt;
 }
 
-const char* image_status_word(ImageStatus status) { return status == ImageStatus::active ? "active" : "queued"; }
+const char* image_status_word(ImageStatus status) {
+  return status == ImageStatus::active ? "active" : "queued";
+}
 
 std::string check_formats(std::string_view disk, std::string_view container) {
   if (!disk.empty() && !known_disk_format(disk))
-    return fmt::format("Invalid value '{}' for disk_format: it must be one of raw, qcow2, vmdk, vdi, vhd, iso, ami, aki, ari", disk);
+    return fmt::format(
+        "Invalid value '{}' for disk_format: it must be one of raw, qcow2, vmdk, vdi, vhd, iso, ami, aki, "
+        "ari",
+        disk);
   if (!container.empty() && !has(container_formats, container))
-    return fmt::format("Invalid value '{}' for container_format: it must be one of {}", container, fmt::join(container_formats, ", "));
-  const auto amazon = [](std::string_view format) { return format == "ami" || format == "aki" || format == "ari"; };
+    return fmt::format("Invalid value '{}' for container_format: it must be one of {}", container,
+                       fmt::join(container_formats, ", "));
+  const auto amazon = [](std::string_view format) {
+    return format == "ami" || format == "aki" || format == "ari";
+  };
   if (!disk.empty() && !container.empty() && disk != container && amazon(container))
-    return "Invalid mix of disk and container formats. When setting a disk or container format to one of 'aki', 'ari', or 'ami', the "
+    return "Invalid mix of disk and container formats. When setting a disk or container format to one of "
+           "'aki', 'ari', or 'ami', the "
            "container and disk formats must match.";
   return {};
 }
 
 bool sees_image(const Ask& ask, const Image& image) {
-  return image.visibility == Visibility::public_ || image.visibility == Visibility::community || ask.sees(image.project);
+  return image.visibility == Visibility::public_ || image.visibility == Visibility::community ||
+         ask.sees(image.project);
 }
 
 std::optional<Image> seen_image(Ask& ask) {
@@ -69,26 +88,35 @@ std::optional<Image> seen_image(Ask& ask) {
   return image;
 }
 
-Response no_image(const Ask& ask, std::string_view id) { return ask.error(404, fmt::format("No image found with ID {}", id)); }
+Response no_image(const Ask& ask, std::string_view id) {
+  return ask.error(404, fmt::format("No image found with ID {}", id));
+}
 
 std::optional<Response> foreign_image(const Ask& ask, const Image& image) {
   if (ask.sees(image.project)) return std::nullopt;
-  return ask.error(403, fmt::format("You are not permitted to modify image {}: it belongs to another project.", image.id.str()));
+  return ask.error(403,
+                   fmt::format("You are not permitted to modify image {}: it belongs to another project.",
+                               image.id.str()));
 }
 
 void write_image(JsonWriter& json, const Image& image) {
   const auto id = image.id.str();
   const bool active = image.status == ImageStatus::active;
   json.begin_object();
-  for (std::size_t i = 0; i + 1 < image.properties.size(); i += 2) json.text_key(image.properties[i]).value(image.properties[i + 1]);
+  for (std::size_t i = 0; i + 1 < image.properties.size(); i += 2)
+    json.text_key(image.properties[i]).value(image.properties[i + 1]);
   json.field_or_null("name", image.name).field_or_null("disk_format", image.disk_format);
-  json.field_or_null("container_format", image.container_format).field("visibility", visibility_word(image.visibility));
+  json.field_or_null("container_format", image.container_format)
+      .field("visibility", visibility_word(image.visibility));
   write_known(json, "size", active, image.size);
   write_known(json, "virtual_size", active && image.virtual_size > 0, image.virtual_size);
   json.field("status", image_status_word(image.status)).field_or_null("checksum", image.md5);
-  json.field("protected", image.is_protected).field("min_ram", image.min_ram_mib).field("min_disk", image.min_disk_gib);
+  json.field("protected", image.is_protected)
+      .field("min_ram", image.min_ram_mib)
+      .field("min_disk", image.min_disk_gib);
   json.field("owner", image.project.hex()).field("os_hidden", false);
-  json.field_or_null("os_hash_algo", image.sha512.empty() ? "" : "sha512").field_or_null("os_hash_value", image.sha512);
+  json.field_or_null("os_hash_algo", image.sha512.empty() ? "" : "sha512")
+      .field_or_null("os_hash_value", image.sha512);
   json.field("id", id).field("created_at", time_z(static_cast<std::uint64_t>(image.created_ms)));
   json.field("updated_at", time_z(static_cast<std::uint64_t>(image.updated_ms))).array("tags");
   for (const auto& tag : image.tags) json.value(tag);

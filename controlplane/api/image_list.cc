@@ -40,10 +40,12 @@ Test any_of(std::string_view text, std::function<std::string(const Image&)> valu
   };
 }
 
-Test number(Ask& ask, std::string_view key, std::string_view text, std::function<bool(const Image&, std::uint64_t)> passes) {
+Test number(Ask& ask, std::string_view key, std::string_view text,
+            std::function<bool(const Image&, std::uint64_t)> passes) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) ask.mistakes().add(key, "must be a whole number, 0 or more");
+  if (error != std::errc{} || end != text.data() + text.size())
+    ask.mistakes().add(key, "must be a whole number, 0 or more");
   return [value, passes = std::move(passes)](const Image& image) { return passes(image, value); };
 }
 
@@ -57,39 +59,59 @@ Test time(Ask& ask, std::string_view key, std::string_view text, std::int64_t Im
       break;
     }
   const auto ms = parse_time(text);
-  if (!ms) ask.mistakes().add(key, "must be an operator (gt, gte, lt, lte, eq, neq), a colon and a time as 2026-11-03T09:08:07Z");
+  if (!ms)
+    ask.mistakes().add(
+        key, "must be an operator (gt, gte, lt, lte, eq, neq), a colon and a time as 2026-11-03T09:08:07Z");
   // Times are shown in whole seconds, and compared as they are shown.
   return [op, wished = static_cast<std::int64_t>(ms.value_or(0)) / 1000, member](const Image& image) {
     const int order = order_of(image.*member / 1000, wished);
-    return op == "gt" ? order > 0 : op == "gte" ? order >= 0 : op == "lt" ? order < 0 : op == "lte" ? order <= 0 : (order == 0) == (op == "eq");
+    return op == "gt"    ? order > 0
+           : op == "gte" ? order >= 0
+           : op == "lt"  ? order < 0
+           : op == "lte" ? order <= 0
+                         : (order == 0) == (op == "eq");
   };
 }
 
 Test test_of(Ask& ask, const std::string& key, std::string_view text) {
   if (key == "name") return any_of(text, [](const Image& i) { return i.name; });
   if (key == "id") return any_of(text, [](const Image& i) { return i.id.str(); });
-  if (key == "status") return any_of(text, [](const Image& i) { return std::string(image_status_word(i.status)); });
+  if (key == "status")
+    return any_of(text, [](const Image& i) { return std::string(image_status_word(i.status)); });
   if (key == "disk_format") return any_of(text, [](const Image& i) { return i.disk_format; });
   if (key == "container_format") return any_of(text, [](const Image& i) { return i.container_format; });
   if (key == "checksum") return any_of(text, [](const Image& i) { return i.md5; });
   if (key == "os_hash_value") return any_of(text, [](const Image& i) { return i.sha512; });
-  if (key == "owner") return [owner = ProjectId::parse(text)](const Image& i) { return owner && i.project == *owner; };
+  if (key == "owner")
+    return [owner = ProjectId::parse(text)](const Image& i) { return owner && i.project == *owner; };
   if (key == "tag")
-    return [tag = std::string(text)](const Image& i) { return std::find(i.tags.begin(), i.tags.end(), tag) != i.tags.end(); };
-  if (key == "size_min") return number(ask, key, text, [](const Image& i, std::uint64_t value) { return i.size >= value; });
-  if (key == "size_max") return number(ask, key, text, [](const Image& i, std::uint64_t value) { return i.size <= value; });
-  if (key == "min_disk") return number(ask, key, text, [](const Image& i, std::uint64_t value) { return i.min_disk_gib == value; });
-  if (key == "min_ram") return number(ask, key, text, [](const Image& i, std::uint64_t value) { return i.min_ram_mib == value; });
+    return [tag = std::string(text)](const Image& i) {
+      return std::find(i.tags.begin(), i.tags.end(), tag) != i.tags.end();
+    };
+  if (key == "size_min")
+    return number(ask, key, text, [](const Image& i, std::uint64_t value) { return i.size >= value; });
+  if (key == "size_max")
+    return number(ask, key, text, [](const Image& i, std::uint64_t value) { return i.size <= value; });
+  if (key == "min_disk")
+    return number(ask, key, text,
+                  [](const Image& i, std::uint64_t value) { return i.min_disk_gib == value; });
+  if (key == "min_ram")
+    return number(ask, key, text, [](const Image& i, std::uint64_t value) { return i.min_ram_mib == value; });
   if (key == "created_at") return time(ask, key, text, &Image::created_ms);
   if (key == "updated_at") return time(ask, key, text, &Image::updated_ms);
-  if (key == "protected") return [wished = ask.flag(key).value_or(false)](const Image& i) { return i.is_protected == wished; };
+  if (key == "protected")
+    return [wished = ask.flag(key).value_or(false)](const Image& i) { return i.is_protected == wished; };
   if (key == "os_hidden") return [hidden = ask.flag(key).value_or(false)](const Image&) { return !hidden; };
   if (key == "member_status") return {};  // nobody is a member of another's image
-  return [key, wished = values_of(text)](const Image& i) { return std::find(wished.begin(), wished.end(), i.property(key)) != wished.end(); };
+  return [key, wished = values_of(text)](const Image& i) {
+    return std::find(wished.begin(), wished.end(), i.property(key)) != wished.end();
+  };
 }
 
 Order order_by(std::string_view key) {
-  const auto by = [](auto member) { return [member](const Image& a, const Image& b) { return order_of(a.*member, b.*member); }; };
+  const auto by = [](auto member) {
+    return [member](const Image& a, const Image& b) { return order_of(a.*member, b.*member); };
+  };
   if (key == "name") return by(&Image::name);
   if (key == "status") return by(&Image::status);
   if (key == "disk_format") return by(&Image::disk_format);
@@ -105,7 +127,9 @@ std::vector<Order> read_order(Ask& ask) {
   std::vector<std::pair<std::string, std::string>> wished;
   const auto keys = ask.queries("sort_key"), directions = ask.queries("sort_dir");
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    const auto direction = i < directions.size() ? directions[i] : directions.size() == 1 ? directions[0] : "desc";
+    const auto direction = i < directions.size()    ? directions[i]
+                           : directions.size() == 1 ? directions[0]
+                                                    : "desc";
     wished.emplace_back(keys[i], direction);
   }
   if (const auto sort = ask.query("sort")) {
@@ -121,9 +145,13 @@ std::vector<Order> read_order(Ask& ask) {
   std::vector<Order> orders;
   for (const auto& [key, direction] : wished) {
     auto order = order_by(key);
-    if (!order) ask.mistakes().add("sort_key", "must be one of: name, status, container_format, disk_format, size, id, created_at, updated_at");
+    if (!order)
+      ask.mistakes().add(
+          "sort_key",
+          "must be one of: name, status, container_format, disk_format, size, id, created_at, updated_at");
     else if (direction == "asc") orders.push_back(std::move(order));
-    else if (direction == "desc") orders.push_back([order = std::move(order)](const Image& a, const Image& b) { return order(b, a); });
+    else if (direction == "desc")
+      orders.push_back([order = std::move(order)](const Image& a, const Image& b) { return order(b, a); });
     else ask.mistakes().add("sort_dir", "must be asc or desc");
   }
   return orders;
@@ -135,17 +163,20 @@ Test visible(Ask& ask) {
   if (text && *text != "all") {
     const auto wished = parse_visibility(*text);
     if (!wished) ask.mistakes().add("visibility", "must be one of: public, private, shared, community, all");
-    return [&ask, wished](const Image& image) { return sees_image(ask, image) && image.visibility == wished; };
+    return
+        [&ask, wished](const Image& image) { return sees_image(ask, image) && image.visibility == wished; };
   }
   return [&ask, all = text.has_value()](const Image& image) {
-    return sees_image(ask, image) && (all || image.visibility != Visibility::community || image.project == ask.actor().project);
+    return sees_image(ask, image) &&
+           (all || image.visibility != Visibility::community || image.project == ask.actor().project);
   };
 }
 
 std::vector<Image> rows_of(Ask& ask, const std::vector<Test>& tests) {
   std::vector<Image> rows;
   const auto take = [&](const Image& image) {
-    if (std::all_of(tests.begin(), tests.end(), [&](const Test& test) { return test(image); })) rows.push_back(image);
+    if (std::all_of(tests.begin(), tests.end(), [&](const Test& test) { return test(image); }))
+      rows.push_back(image);
   };
   if (ask.actor().rights.admin) {
     ask.view().each<Image>(take);
@@ -154,14 +185,17 @@ std::vector<Image> rows_of(Ask& ask, const std::vector<Test>& tests) {
   const auto project = ask.actor().project;
   ask.view().each_by<Image>(Image::by_project, encode_key(project), take);
   for (const auto open : {Visibility::public_, Visibility::community})
-    ask.view().each_by<Image>(Image::by_visibility, KeyWriter().byte(static_cast<std::uint8_t>(open)), [&](const Image& image) {
-      if (image.project != project) take(image);
-    });
+    ask.view().each_by<Image>(Image::by_visibility, KeyWriter().byte(static_cast<std::uint8_t>(open)),
+                              [&](const Image& image) {
+                                if (image.project != project) take(image);
+                              });
   return rows;
 }
 
 // What stands behind the service's mount: glance's links are relative to it.
-std::string link(Ask& ask, std::string_view marker) { return ask.next_url(marker).substr(ask.url("/image").size()); }
+std::string link(Ask& ask, std::string_view marker) {
+  return ask.next_url(marker).substr(ask.url("/image").size());
+}
 
 std::string first_link(Ask& ask) {
   auto text = link(ask, "");
@@ -176,7 +210,8 @@ Plan list(Ask& ask) {
   if (!page.limited) page.limit = images_a_page;
   std::vector<Test> tests{visible(ask)};
   for (const auto& [key, value] : ask.request().query) {
-    if (key == "visibility" || std::find(std::begin(paging), std::end(paging), key) != std::end(paging)) continue;
+    if (key == "visibility" || std::find(std::begin(paging), std::end(paging), key) != std::end(paging))
+      continue;
     if (auto test = test_of(ask, key, value)) tests.push_back(std::move(test));
   }
   const auto orders = read_order(ask);

@@ -1,5 +1,5 @@
-// PATCH of an image: application/openstack-images-v2.1-json-patch (RFC 6902's add, replace and remove, on the top level
-// alone). What comes out is the whole record as it shall be.
+// PATCH of an image: application/openstack-images-v2.1-json-patch (RFC 6902's add, replace and remove, on the
+// top level alone). What comes out is the whole record as it shall be.
 #pragma once
 
 #include <variant>

@@ -20,7 +20,9 @@ constexpr std::string_view part_suffix = ".part";
 
 Error system_error(std::string_view what, const std::string& path, int error) {
   const bool full = error == ENOSPC || error == EDQUOT;
-  return {full ? Errc::no_space : error == EACCES || error == EPERM || error == EROFS ? Errc::denied : Errc::broken,
+  return {full                                                  ? Errc::no_space
+          : error == EACCES || error == EPERM || error == EROFS ? Errc::denied
+                                                                : Errc::broken,
           fmt::format("{} {}: {}", what, path, std::strerror(error))};
 }
 
@@ -32,7 +34,9 @@ std::string hex(const unsigned char* bytes, unsigned size) {
 
 class Digest {
  public:
-  explicit Digest(const EVP_MD* kind) : context_(EVP_MD_CTX_new()) { CHECK(context_ && EVP_DigestInit_ex(context_, kind, nullptr) == 1); }
+  explicit Digest(const EVP_MD* kind) : context_(EVP_MD_CTX_new()) {
+    CHECK(context_ && EVP_DigestInit_ex(context_, kind, nullptr) == 1);
+  }
   Digest(const Digest&) = delete;
   ~Digest() { EVP_MD_CTX_free(context_); }
   void add(std::string_view bytes) { CHECK(EVP_DigestUpdate(context_, bytes.data(), bytes.size()) == 1); }
@@ -106,7 +110,8 @@ Status ImageStore::make_directory() const {
 
 Status ImageStore::sync_directory() const { return sync_folder(directory_); }
 
-Result<std::unique_ptr<ImageWriter>> ImageStore::begin(ImageId id, std::string_view format, std::optional<std::uint64_t> size,
+Result<std::unique_ptr<ImageWriter>> ImageStore::begin(ImageId id, std::string_view format,
+                                                       std::optional<std::uint64_t> size,
                                                        std::int64_t at_ms) {
   if (auto made = make_directory(); !made) return made.error();
   struct statvfs disk {};
@@ -117,8 +122,9 @@ Result<std::unique_ptr<ImageWriter>> ImageStore::begin(ImageId id, std::string_v
     std::lock_guard lock(mutex_);
     const auto [at, free] = busy_.try_emplace(id, 0);
     if (!free && (at->second == 0 || at_ms <= at->second))
-      return Error{Errc::conflict, at->second == 0 ? "another upload of this image is under way"
-                                                   : "it is not known yet what became of the last upload of this image"};
+      return Error{Errc::conflict, at->second == 0
+                                       ? "another upload of this image is under way"
+                                       : "it is not known yet what became of the last upload of this image"};
     at->second = 0;
   }
   const auto part = part_path(id);
@@ -140,7 +146,8 @@ void ImageStore::ended(ImageId id, std::int64_t until_ms) {
 
 Result<FilePart> ImageStore::open(ImageId id) const {
   const int fd = ::open(path(id).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0 && errno == ENOENT) return Error{Errc::not_found, fmt::format("the bytes of image {} are not on this node", id.str())};
+  if (fd < 0 && errno == ENOENT)
+    return Error{Errc::not_found, fmt::format("the bytes of image {} are not on this node", id.str())};
   if (fd < 0) return system_error("opening", path(id), errno);
   struct stat info {};
   if (::fstat(fd, &info) != 0) {
@@ -159,10 +166,12 @@ void ImageStore::remove(ImageId id) {
 Status sweep_images(const std::string& directory, const View& view, std::int64_t window_ms) {
   std::error_code error;
   if (!fs::exists(directory, error)) return {};
-  for (auto at = fs::directory_iterator(directory, error); !error && at != fs::directory_iterator(); at.increment(error)) {
+  for (auto at = fs::directory_iterator(directory, error); !error && at != fs::directory_iterator();
+       at.increment(error)) {
     const auto name = at->path().filename().string();
     const bool part = name.ends_with(part_suffix);
-    const auto id = ImageId::parse(std::string_view(name).substr(0, name.size() - (part ? part_suffix.size() : 0)));
+    const auto id =
+        ImageId::parse(std::string_view(name).substr(0, name.size() - (part ? part_suffix.size() : 0)));
     if (!id || name != id->str() + std::string(part ? part_suffix : "")) continue;  // not of ours
     struct stat info {};
     if (::lstat(at->path().c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;

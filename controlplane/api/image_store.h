@@ -1,8 +1,9 @@
 // Images' bytes on this node: one file per image, under its id, in one folder.
 //
-// Promises: a file under an image's id is whole, synced and what its format says; while it comes in it is called
-// ID.part, and is gone when the upload fails, whatever the reason. What is hashed is what is written. No image is
-// ever in memory as a whole. Every call may come from any thread; a writer is one thread's at a time.
+// Promises: a file under an image's id is whole, synced and what its format says; while it comes in it is
+// called ID.part, and is gone when the upload fails, whatever the reason. What is hashed is what is written.
+// No image is ever in memory as a whole. Every call may come from any thread; a writer is one thread's at a
+// time.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +44,8 @@ class ImageWriter {
   Result<StoredImage> finish();
   // The image's record says that it is there.
   void keep() { kept_ = true; }
-  // It is not known whether the record will say so: the bytes stay, and nobody else may bring others before log
-  // time has passed `until_ms`.
+  // It is not known whether the record will say so: the bytes stay, and nobody else may bring others before
+  // log time has passed `until_ms`.
   void leave(std::int64_t until_ms) { until_ms_ = until_ms, kept_ = true; }
 
  private:
@@ -67,9 +68,10 @@ class ImageStore {
   // The folder is made when it is first needed.
   explicit ImageStore(std::string directory) : directory_(std::move(directory)) {}
 
-  // `size`: what the client says will come, if it says. `at_ms`: log time. conflict: another upload of the same
-  // image is under way, or was and its outcome is not known yet. no_space: it does not fit.
-  Result<std::unique_ptr<ImageWriter>> begin(ImageId id, std::string_view format, std::optional<std::uint64_t> size, std::int64_t at_ms);
+  // `size`: what the client says will come, if it says. `at_ms`: log time. conflict: another upload of the
+  // same image is under way, or was and its outcome is not known yet. no_space: it does not fit.
+  Result<std::unique_ptr<ImageWriter>> begin(ImageId id, std::string_view format,
+                                             std::optional<std::uint64_t> size, std::int64_t at_ms);
   // Part of the bytes; not_found: they are not on this node.
   Result<FilePart> open(ImageId id) const;
   // Nothing when there is nothing.
@@ -88,9 +90,9 @@ class ImageStore {
   std::map<ImageId, std::int64_t> busy_;  // 0: under way; else nobody else before that log time
 };
 
-// For the start, when the projection has caught up: takes away what crashes left. Half an upload goes at once; a whole
-// one whose image has no data, or is gone, when no intent about it can be decided any more (`window_ms`: how long one
-// may wait).
+// For the start, when the projection has caught up: takes away what crashes left. Half an upload goes at
+// once; a whole one whose image has no data, or is gone, when no intent about it can be decided any more
+// (`window_ms`: how long one may wait).
 Status sweep_images(const std::string& directory, const View& view, std::int64_t window_ms);
 
 }  // namespace reprise::api

@@ -1,4 +1,5 @@
-// What the image service says of itself: versions, schemas, and the resources of glance that are always empty here.
+// What the image service says of itself: versions, schemas, and the resources of glance that are always empty
+// here.
 #include <fmt/format.h>
 
 #include "controlplane/api/image.h"
@@ -16,8 +17,16 @@ std::string versions_body(const Ask& ask) {
   JsonWriter json(body);
   json.begin_object().array("versions");
   for (const auto* version : versions_here) {
-    json.begin_object().field("id", version).field("status", version == versions_here[0] ? "CURRENT" : "SUPPORTED").array("links");
-    json.begin_object().field("rel", "self").field("href", ask.url("/image/v2/")).end_object().end_array().end_object();
+    json.begin_object()
+        .field("id", version)
+        .field("status", version == versions_here[0] ? "CURRENT" : "SUPPORTED")
+        .array("links");
+    json.begin_object()
+        .field("rel", "self")
+        .field("href", ask.url("/image/v2/"))
+        .end_object()
+        .end_array()
+        .end_object();
   }
   json.end_array().end_object();
   return body;
@@ -28,7 +37,8 @@ struct Attribute {
   const char* type;  // JSON schema
 };
 constexpr Attribute attributes[] = {
-    {"id", R"({"type":"string","pattern":"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"})"},
+    {"id",
+     R"({"type":"string","pattern":"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"})"},
     {"name", R"({"type":["null","string"],"maxLength":255})"},
     {"status", R"({"type":"string","readOnly":true,"enum":["queued","active"]})"},
     {"visibility", R"({"type":"string","enum":["community","public","private","shared"]})"},
@@ -41,7 +51,8 @@ constexpr Attribute attributes[] = {
     {"size", R"({"type":["null","integer"],"readOnly":true})"},
     {"virtual_size", R"({"type":["null","integer"],"readOnly":true})"},
     {"container_format", R"({"type":["null","string"],"enum":[null,"bare","ami","aki","ari"]})"},
-    {"disk_format", R"({"type":["null","string"],"enum":[null,"raw","qcow2","vmdk","vdi","vhd","iso","ami","aki","ari"]})"},
+    {"disk_format",
+     R"({"type":["null","string"],"enum":[null,"raw","qcow2","vmdk","vdi","vhd","iso","ami","aki","ari"]})"},
     {"created_at", R"({"type":"string","readOnly":true})"},
     {"updated_at", R"({"type":"string","readOnly":true})"},
     {"tags", R"({"type":"array","items":{"type":"string","maxLength":255}})"},
@@ -61,8 +72,16 @@ void write_schema(JsonWriter& json) {
   json.end_object().key("additionalProperties").raw(R"({"type":"string"})");
   json.array("links");
   for (const auto* link : {"self", "file"})
-    json.begin_object().field("rel", link[0] == 's' ? "self" : "enclosure").field("href", fmt::format("{{{}}}", link)).end_object();
-  json.begin_object().field("rel", "describedby").field("href", "{schema}").end_object().end_array().end_object();
+    json.begin_object()
+        .field("rel", link[0] == 's' ? "self" : "enclosure")
+        .field("href", fmt::format("{{{}}}", link))
+        .end_object();
+  json.begin_object()
+      .field("rel", "describedby")
+      .field("href", "{schema}")
+      .end_object()
+      .end_array()
+      .end_object();
 }
 
 Plan image_schema(Ask&) {
@@ -75,13 +94,24 @@ Plan image_schema(Ask&) {
 Plan images_schema(Ask&) {
   std::string body;
   JsonWriter json(body);
-  json.begin_object().field("name", "images").object("properties").object("images").field("type", "array").key("items");
+  json.begin_object()
+      .field("name", "images")
+      .object("properties")
+      .object("images")
+      .field("type", "array")
+      .key("items");
   write_schema(json);
   json.end_object();
   for (const auto* link : {"first", "next", "schema"}) json.object(link).field("type", "string").end_object();
   json.end_object().array("links");
-  for (const auto* link : {"first", "next"}) json.begin_object().field("rel", link).field("href", fmt::format("{{{}}}", link)).end_object();
-  json.begin_object().field("rel", "describedby").field("href", "{schema}").end_object().end_array().end_object();
+  for (const auto* link : {"first", "next"})
+    json.begin_object().field("rel", link).field("href", fmt::format("{{{}}}", link)).end_object();
+  json.begin_object()
+      .field("rel", "describedby")
+      .field("href", "{schema}")
+      .end_object()
+      .end_array()
+      .end_object();
   return json_response(200, std::move(body));
 }
 
@@ -96,13 +126,17 @@ Handle members() {
 }  // namespace
 
 void register_image_versions(Api& api) {
-  api.read(service, "/", Need::nothing, [](Ask& ask) -> Plan { return json_response(300, versions_body(ask)); });
-  api.read(service, "/versions", Need::nothing, [](Ask& ask) -> Plan { return json_response(200, versions_body(ask)); });
-  api.read(service, "/v2", Need::nothing, [](Ask& ask) -> Plan { return json_response(200, versions_body(ask)); });
+  api.read(service, "/", Need::nothing,
+           [](Ask& ask) -> Plan { return json_response(300, versions_body(ask)); });
+  api.read(service, "/versions", Need::nothing,
+           [](Ask& ask) -> Plan { return json_response(200, versions_body(ask)); });
+  api.read(service, "/v2", Need::nothing,
+           [](Ask& ask) -> Plan { return json_response(200, versions_body(ask)); });
   api.read(service, "/v2/schemas/image", Need::token, image_schema);
   api.read(service, "/v2/schemas/images", Need::token, images_schema);
   api.read(service, "/v2/info/import", Need::token, [](Ask&) -> Plan {
-    return json_response(200, R"({"import-methods":{"description":"Import methods available.","type":"array","value":[]}})");
+    return json_response(
+        200, R"({"import-methods":{"description":"Import methods available.","type":"array","value":[]}})");
   });
   api.read(service, "/v2/images/{id}/members", Need::reader, members());
   api.read(service, "/v2/tasks", Need::reader, [](Ask&) -> Plan {
@@ -112,15 +146,18 @@ void register_image_versions(Api& api) {
   const auto refuse = [&](Method method, std::string_view path, std::string_view what) {
     api.write(service, method, path, Need::member, [what](Ask& ask) -> Plan { return ask.error(501, what); });
   };
-  constexpr std::string_view imports = "Images are not imported here; send the data with PUT /v2/images/{id}/file.";
+  constexpr std::string_view imports =
+      "Images are not imported here; send the data with PUT /v2/images/{id}/file.";
   refuse(Method::post, "/v2/images/{id}/import", imports);
   refuse(Method::put, "/v2/images/{id}/stage", imports);
   refuse(Method::post, "/v2/tasks", imports);
-  constexpr std::string_view sharing = "Images are not shared with single projects here; make the image public or community.";
+  constexpr std::string_view sharing =
+      "Images are not shared with single projects here; make the image public or community.";
   refuse(Method::post, "/v2/images/{id}/members", sharing);
   refuse(Method::put, "/v2/images/{id}/members/{member}", sharing);
   refuse(Method::del, "/v2/images/{id}/members/{member}", sharing);
-  constexpr std::string_view switching = "Images are not deactivated here; delete the image, or make it private.";
+  constexpr std::string_view switching =
+      "Images are not deactivated here; delete the image, or make it private.";
   refuse(Method::post, "/v2/images/{id}/actions/deactivate", switching);
   refuse(Method::post, "/v2/images/{id}/actions/reactivate", switching);
 }

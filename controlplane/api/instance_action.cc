@@ -14,8 +14,12 @@ std::string time_of(std::int64_t ms) { return time_micros(static_cast<std::uint6
 std::int64_t updated_ms(const InstanceAction& row) { return row.finish_ms ? row.finish_ms : row.start_ms; }
 
 void write_basics(JsonWriter& json, const InstanceAction& row, unsigned minor) {
-  json.field("action", row.action).field("instance_uuid", row.id.server.str()).field("request_id", row.request_id);
-  json.field("user_id", row.user.hex()).field("project_id", row.project.hex()).field("start_time", time_of(row.start_ms));
+  json.field("action", row.action)
+      .field("instance_uuid", row.id.server.str())
+      .field("request_id", row.request_id);
+  json.field("user_id", row.user.hex())
+      .field("project_id", row.project.hex())
+      .field("start_time", time_of(row.start_ms));
   json.field_or_null("message", row.message);
   if (minor >= 58) json.field("updated_at", time_of(updated_ms(row)));
 }
@@ -23,7 +27,8 @@ void write_basics(JsonWriter& json, const InstanceAction& row, unsigned minor) {
 // The newest first.
 std::vector<InstanceAction> actions_of(const View& view, ServerId server) {
   std::vector<InstanceAction> rows;
-  view.each_by<InstanceAction>(InstanceAction::by_server, encode_key(server), [&](const InstanceAction& row) { rows.push_back(row); });
+  view.each_by<InstanceAction>(InstanceAction::by_server, encode_key(server),
+                               [&](const InstanceAction& row) { rows.push_back(row); });
   std::reverse(rows.begin(), rows.end());
   return rows;
 }
@@ -101,14 +106,16 @@ Plan show(Ask& ask) {
     json.end_object().end_object();
     return json_response(200, std::move(body));
   }
-  return ask.error(404, fmt::format("Action for request_id {} on instance {} not found", ask.param(1), server->id.str()));
+  return ask.error(
+      404, fmt::format("Action for request_id {} on instance {} not found", ask.param(1), server->id.str()));
 }
 
 }  // namespace
 
 void register_instance_actions(Api& api) {
   api.read(Service::compute, "/v2.1/servers/{id}/os-instance-actions", Need::reader, microversioned(list));
-  api.read(Service::compute, "/v2.1/servers/{id}/os-instance-actions/{request}", Need::reader, microversioned(show));
+  api.read(Service::compute, "/v2.1/servers/{id}/os-instance-actions/{request}", Need::reader,
+           microversioned(show));
 }
 
 }  // namespace reprise::api

@@ -28,7 +28,8 @@ UserId owner(Ask& ask) {
 bool foreign(Ask& ask, UserId user) { return user != ask.actor().user && !ask.actor().rights.admin; }
 
 Response foreign_refused(const Ask& ask) {
-  return ask.error(403, "Policy doesn't allow it: key pairs of another user are an admin's to see and to change.");
+  return ask.error(403,
+                   "Policy doesn't allow it: key pairs of another user are an admin's to see and to change.");
 }
 
 void write_basics(JsonWriter& json, const Keypair& row, unsigned minor) {
@@ -123,7 +124,8 @@ Plan generate(Api& api, CreateKeypair intent) {
 
 bool good_name(std::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ' ' || c == '-' || c == '_' || c == '.' || c == '@';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ' ' ||
+           c == '-' || c == '_' || c == '.' || c == '@';
   });
 }
 
@@ -133,7 +135,9 @@ Plan create(Api& api, Ask& ask) {
   auto keypair = body.object("keypair");
   CreateKeypair intent{.user = ask.actor().user, .name = keypair.string("name", 1, 255)};
   if (!good_name(intent.name))
-    keypair.fail("name", "Keypair name contains unsafe characters: letters, digits, space, '-', '_', '.' and '@' are allowed");
+    keypair.fail(
+        "name",
+        "Keypair name contains unsafe characters: letters, digits, space, '-', '_', '.' and '@' are allowed");
   auto line = keypair.optional_text("public_key", 0, public_key_chars_max);
   if (minor >= 2 && keypair.optional_word("type", {"ssh", "x509"}) == "x509")
     keypair.fail("type", "x509 certificates are for guests that are not run here: use ssh");
@@ -143,7 +147,8 @@ Plan create(Api& api, Ask& ask) {
   if (auto bad = ask.bad()) return std::move(*bad);
   if (foreign(ask, intent.user)) return foreign_refused(ask);
   if (!line) return generate(api, std::move(intent));
-  while (!line->empty() && (line->back() == '\n' || line->back() == '\r' || line->back() == ' ')) line->pop_back();
+  while (!line->empty() && (line->back() == '\n' || line->back() == '\r' || line->back() == ' '))
+    line->pop_back();
   const auto key = parse_ssh_key(*line);
   if (!key) return ask.error(400, "keypair.public_key: " + key.error().text);
   return keep(std::move(intent), *key, std::move(*line), {});

@@ -27,8 +27,10 @@ double in_seconds(std::chrono::nanoseconds took) { return std::chrono::duration<
 
 struct Metrics::Held {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  prometheus::Family<prometheus::Counter>& requests =
-      prometheus::BuildCounter().Name("reprise_requests_total").Help("Requests answered, by service and status").Register(*registry);
+  prometheus::Family<prometheus::Counter>& requests = prometheus::BuildCounter()
+                                                          .Name("reprise_requests_total")
+                                                          .Help("Requests answered, by service and status")
+                                                          .Register(*registry);
   prometheus::Family<prometheus::Histogram>& took = prometheus::BuildHistogram()
                                                         .Name("reprise_request_seconds")
                                                         .Help("From a request's arrival to its answer")
@@ -45,8 +47,10 @@ struct Metrics::Held {
                                        .Help("Intents answered 503 or 504")
                                        .Register(*registry)
                                        .Add({});
-  prometheus::Family<prometheus::Gauge>& gauges =
-      prometheus::BuildGauge().Name("reprise_projection").Help("The projection behind this api").Register(*registry);
+  prometheus::Family<prometheus::Gauge>& gauges = prometheus::BuildGauge()
+                                                      .Name("reprise_projection")
+                                                      .Help("The projection behind this api")
+                                                      .Register(*registry);
   std::array<prometheus::Histogram*, service_count> by_service{};
   // Counters once looked up, by service and status.
   std::array<std::array<std::atomic<prometheus::Counter*>, status_end>, service_count> by_status{};

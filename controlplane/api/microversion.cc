@@ -24,7 +24,8 @@ std::string_view asked(const Request& request, Service service) {
     const auto part = trimmed(rest.substr(0, rest.find(',')));
     rest.remove_prefix(std::min(rest.size(), rest.find(',') == rest.npos ? rest.size() : rest.find(',') + 1));
     const auto space = part.find(' ');
-    if (space != part.npos && same_ignoring_case(part.substr(0, space), name)) return trimmed(part.substr(space));
+    if (space != part.npos && same_ignoring_case(part.substr(0, space), name))
+      return trimmed(part.substr(space));
   }
   return service == Service::compute ? trimmed(request.header(novas)) : std::string_view();
 }
@@ -47,12 +48,17 @@ Asked read(const Request& request, Service service) {
   if (same_ignoring_case(text, "latest")) return {.minor = range.most};
   const auto dot = text.find('.');
   unsigned major = 0, minor = 0;
-  if (dot == text.npos || !read_number(text.substr(0, dot), major) || !read_number(text.substr(dot + 1), minor))
-    return {.status = 400, .text = fmt::format("API Version String {} is of invalid format. Must be of format MajorNum.MinorNum.",
-                                               text.substr(0, shown_chars_max))};
+  if (dot == text.npos || !read_number(text.substr(0, dot), major) ||
+      !read_number(text.substr(dot + 1), minor))
+    return {.status = 400,
+            .text = fmt::format(
+                "API Version String {} is of invalid format. Must be of format MajorNum.MinorNum.",
+                text.substr(0, shown_chars_max))};
   if (major != range.major || minor < range.least || minor > range.most)
-    return {.status = 406, .text = fmt::format("Version {} is not supported by the API. Minimum is {}.{} and maximum is {}.{}.",
-                                               text.substr(0, shown_chars_max), range.major, range.least, range.major, range.most)};
+    return {.status = 406,
+            .text = fmt::format(
+                "Version {} is not supported by the API. Minimum is {}.{} and maximum is {}.{}.",
+                text.substr(0, shown_chars_max), range.major, range.least, range.major, range.most)};
   return {.minor = minor};
 }
 
@@ -71,12 +77,16 @@ Response say(Response response, Service service, unsigned minor) {
 Plan say(Plan plan, Service service, unsigned minor) {
   if (auto* response = std::get_if<Response>(&plan.held)) return say(std::move(*response), service, minor);
   if (auto* change = std::get_if<Change>(&plan.held)) {
-    change->then = [then = std::move(change->then), service, minor](Ask& ask) { return say(then(ask), service, minor); };
+    change->then = [then = std::move(change->then), service, minor](Ask& ask) {
+      return say(then(ask), service, minor);
+    };
     return plan;
   }
   auto& later = std::get<Later>(plan.held);
   later.begin = [begin = std::move(later.begin), service, minor](Ask& ask, Later::Resume resume) {
-    begin(ask, [resume = std::move(resume), service, minor](Plan next) { resume(say(std::move(next), service, minor)); });
+    begin(ask, [resume = std::move(resume), service, minor](Plan next) {
+      resume(say(std::move(next), service, minor));
+    });
   };
   return plan;
 }

@@ -1,6 +1,6 @@
-// A client's regular expression over names, as nova's list filters take them: found anywhere in the name, unless
-// anchored. POSIX extended; what could take long to match (back references) or to compile (counted repetitions)
-// is refused.
+// A client's regular expression over names, as nova's list filters take them: found anywhere in the name,
+// unless anchored. POSIX extended; what could take long to match (back references) or to compile (counted
+// repetitions) is refused.
 #pragma once
 
 #include <memory>

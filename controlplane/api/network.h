@@ -5,7 +5,8 @@
 //   subnets.cc            /subnets
 //   ports.cc              /ports
 //
-// What else neutron has (routers, floating IPs, security groups, agents) is not here yet: those paths are 404.
+// What else neutron has (routers, floating IPs, security groups, agents) is not here yet: those paths are
+// 404.
 #pragma once
 
 #include "controlplane/api/attributes.h"

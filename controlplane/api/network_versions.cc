@@ -8,7 +8,12 @@ namespace {
 
 void write_version(JsonWriter& json, const Ask& ask) {
   json.begin_object().field("id", "v2.0").field("status", "CURRENT").array("links");
-  json.begin_object().field("href", ask.url("/network/v2.0/")).field("rel", "self").end_object().end_array().end_object();
+  json.begin_object()
+      .field("href", ask.url("/network/v2.0/"))
+      .field("rel", "self")
+      .end_object()
+      .end_array()
+      .end_object();
 }
 
 Response show_versions(Ask& ask) {
@@ -25,9 +30,13 @@ Response show_version(Ask& ask) {
   std::string body;
   JsonWriter json(body);
   json.begin_object().array("resources");
-  for (const auto& [singular, plural] : {std::pair{"network", "networks"}, {"subnet", "subnets"}, {"port", "ports"}, {"quota", "quotas"}}) {
+  for (const auto& [singular, plural] :
+       {std::pair{"network", "networks"}, {"subnet", "subnets"}, {"port", "ports"}, {"quota", "quotas"}}) {
     json.begin_object().field("name", singular).field("collection", plural).array("links");
-    json.begin_object().field("rel", "self").field("href", ask.url(fmt::format("/network/v2.0/{}", plural))).end_object();
+    json.begin_object()
+        .field("rel", "self")
+        .field("href", ask.url(fmt::format("/network/v2.0/{}", plural)))
+        .end_object();
     json.end_array().end_object();
   }
   json.end_array().end_object();
@@ -70,8 +79,10 @@ Response list_extensions(Ask& ask) {
 
 Response show_extension(Ask& ask) {
   for (const auto& extension : extensions)
-    if (ask.param(0) == extension.alias) return show_response(ask, 200, "extension", extension_row(extension));
-  return ask.error(404, fmt::format("Extension with alias {} does not exist", ask.param(0)), "ExtensionNotFound");
+    if (ask.param(0) == extension.alias)
+      return show_response(ask, 200, "extension", extension_row(extension));
+  return ask.error(404, fmt::format("Extension with alias {} does not exist", ask.param(0)),
+                   "ExtensionNotFound");
 }
 
 // ---- quotas
@@ -98,38 +109,47 @@ std::optional<ProjectId> quota_project(const Ask& ask) {
 
 Response show_quota(Ask& ask) {
   const auto project = quota_project(ask);
-  if (!project) return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
+  if (!project)
+    return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
   return show_response(ask, 200, "quota", quota_row(*project, quota_of(ask.view(), *project)));
 }
 
 Response show_default_quota(Ask& ask) {
   const auto project = quota_project(ask);
-  if (!project) return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
+  if (!project)
+    return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
   return show_response(ask, 200, "quota", quota_row(*project, ProjectQuota{}));
 }
 
 Response show_quota_details(Ask& ask) {
   const auto project = quota_project(ask);
-  if (!project) return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
+  if (!project)
+    return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
   const auto quota = quota_of(ask.view(), *project);
   std::string body;
   JsonWriter json(body);
   json.begin_object().object("quota");
   for (const auto& [key, resource] : network_quotas)
-    json.object(key).field("limit", of(quota.limit, resource)).field("used", of(quota.used, resource)).field("reserved", 0).end_object();
+    json.object(key)
+        .field("limit", of(quota.limit, resource))
+        .field("used", of(quota.used, resource))
+        .field("reserved", 0)
+        .end_object();
   json.end_object().end_object();
   return json_response(200, std::move(body));
 }
 
 Response list_quotas(Ask& ask) {
   std::vector<Attributes> rows;
-  ask.view().each<Quota>([&](const Quota& row) { rows.push_back(quota_row(row.project, quota_of(ask.view(), row.project))); });
+  ask.view().each<Quota>(
+      [&](const Quota& row) { rows.push_back(quota_row(row.project, quota_of(ask.view(), row.project))); });
   return list_response(ask, std::move(rows), {.plural = "quotas"});
 }
 
 Plan update_quota(Ask& ask) {
   const auto project = quota_project(ask);
-  if (!project) return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
+  if (!project)
+    return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
   Fields body = ask.body();
   Fields quota = body.object("quota");
   auto limits = quota_of(ask.view(), *project);
@@ -143,7 +163,8 @@ Plan update_quota(Ask& ask) {
 
 Plan reset_quota(Ask& ask) {
   const auto project = quota_project(ask);
-  if (!project) return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
+  if (!project)
+    return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
   auto limits = quota_of(ask.view(), *project).limit;
   for (const auto& [key, resource] : network_quotas) of(limits, resource) = of(default_limits, resource);
   return Change(set_quota(*project, limits), *project, [](Ask&) { return Response(204); });

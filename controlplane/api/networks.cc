@@ -39,12 +39,14 @@ Attributes network_row(const Ask& ask, const Network& network) {
 
 Response show(Ask& ask, NetworkId id, int status) {
   const auto network = visible_network(ask, id.str());
-  return network ? show_response(ask, status, "network", network_row(ask, *network)) : no_such(ask, "Network", id.str());
+  return network ? show_response(ask, status, "network", network_row(ask, *network))
+                 : no_such(ask, "Network", id.str());
 }
 
 Response show_network(Ask& ask) {
   const auto network = visible_network(ask, ask.param(0));
-  return network ? show_response(ask, 200, "network", network_row(ask, *network)) : no_such(ask, "Network", ask.param(0));
+  return network ? show_response(ask, 200, "network", network_row(ask, *network))
+                 : no_such(ask, "Network", ask.param(0));
 }
 
 Response list_networks(Ask& ask) {
@@ -81,12 +83,13 @@ void take_network_rest(Ask& ask, Fields& network) {
 Plan create_network(Ask& ask) {
   Fields body = ask.body();
   Fields network = body.object("network");
-  CreateNetwork intent{.id = ask.new_id<NetworkId>(),
-                       .name = network.optional_string("name", 0, name_chars_max).value_or(""),
-                       .description = network.optional_text("description", 0, name_chars_max).value_or(""),
-                       .admin_up = network.optional_boolean("admin_state_up").value_or(true),
-                       .shared = network.optional_boolean("shared").value_or(false),
-                       .mtu = static_cast<std::uint32_t>(network.optional_integer("mtu", mtu_min, mtu_max).value_or(0))};
+  CreateNetwork intent{
+      .id = ask.new_id<NetworkId>(),
+      .name = network.optional_string("name", 0, name_chars_max).value_or(""),
+      .description = network.optional_text("description", 0, name_chars_max).value_or(""),
+      .admin_up = network.optional_boolean("admin_state_up").value_or(true),
+      .shared = network.optional_boolean("shared").value_or(false),
+      .mtu = static_cast<std::uint32_t>(network.optional_integer("mtu", mtu_min, mtu_max).value_or(0))};
   take_provider(network, intent);
   take_network_rest(ask, network);
   network.done(), body.done();
@@ -100,11 +103,12 @@ Plan update_network(Ask& ask) {
   if (!row) return no_such(ask, "Network", ask.param(0));
   Fields body = ask.body();
   Fields network = body.object("network");
-  UpdateNetwork intent{.id = row->id,
-                       .name = network.optional_string("name", 0, name_chars_max).value_or(row->name),
-                       .description = network.optional_text("description", 0, name_chars_max).value_or(row->description),
-                       .admin_up = network.optional_boolean("admin_state_up").value_or(row->admin_up),
-                       .shared = network.optional_boolean("shared").value_or(row->shared)};
+  UpdateNetwork intent{
+      .id = row->id,
+      .name = network.optional_string("name", 0, name_chars_max).value_or(row->name),
+      .description = network.optional_text("description", 0, name_chars_max).value_or(row->description),
+      .admin_up = network.optional_boolean("admin_state_up").value_or(row->admin_up),
+      .shared = network.optional_boolean("shared").value_or(row->shared)};
   if (const auto mtu = network.optional_integer("mtu", mtu_min, mtu_max); mtu && *mtu != row->mtu)
     network.fail("mtu", "cannot be changed: make another network");
   take_network_rest(ask, network);

@@ -25,6 +25,9 @@ class PasswordPool {
   // An empty hash (no such user) takes as long as a real one and is never right.
   [[nodiscard]] bool verify(std::string password, std::string hash, std::function<void(bool right)> then);
 
+  // As WorkerPool's.
+  void stop() { pool_.stop(); }
+
   std::string hash_now(const std::string& password) const;
 
  private:

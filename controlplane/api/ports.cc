@@ -31,7 +31,8 @@ Attributes port_row(const Ask& ask, const Port& port) {
   Attributes row(port.id.str());
   std::string fixed = "[";
   for (const auto& ip : port.fixed)
-    fixed += fmt::format(R"({}{{"subnet_id":"{}","ip_address":"{}"}})", fixed.size() > 1 ? "," : "", ip.subnet.str(), ip.address.str());
+    fixed += fmt::format(R"({}{{"subnet_id":"{}","ip_address":"{}"}})", fixed.size() > 1 ? "," : "",
+                         ip.subnet.str(), ip.address.str());
   row.text("name", port.name)
       .text("description", port.description)
       .text("network_id", port.network.str())
@@ -39,7 +40,9 @@ Attributes port_row(const Ask& ask, const Port& port) {
       .json("fixed_ips", fixed + "]")
       .text("status", status_word(port.status))
       .flag("admin_state_up", port.admin_up)
-      .text("device_id", port.server ? port.server.str() : port.is_dhcp() ? "dhcp-" + port.network.str() : "")
+      .text("device_id", port.server      ? port.server.str()
+                         : port.is_dhcp() ? "dhcp-" + port.network.str()
+                                          : "")
       .text("device_owner", port.device_owner)
       .json("security_groups", "[]")
       .json("allowed_address_pairs", "[]")
@@ -169,10 +172,11 @@ Plan update_port(Ask& ask) {
   if (!row) return no_such(ask, "Port", ask.param(0));
   Fields body = ask.body();
   Fields port = body.object("port");
-  UpdatePort intent{.id = row->id,
-                    .name = port.optional_string("name", 0, name_chars_max).value_or(row->name),
-                    .description = port.optional_text("description", 0, name_chars_max).value_or(row->description),
-                    .admin_up = port.optional_boolean("admin_state_up").value_or(row->admin_up)};
+  UpdatePort intent{
+      .id = row->id,
+      .name = port.optional_string("name", 0, name_chars_max).value_or(row->name),
+      .description = port.optional_text("description", 0, name_chars_max).value_or(row->description),
+      .admin_up = port.optional_boolean("admin_state_up").value_or(row->admin_up)};
   for (const char* fixed : {"fixed_ips", "mac_address", "network_id"}) {
     if (port.kind(fixed) == JsonKind::absent) continue;
     port.fail(fixed, "cannot be changed: make another port");
@@ -194,7 +198,8 @@ Plan delete_port(Ask& ask) {
 
 void register_ports(Api& api) {
   api.read(Service::network, "/v2.0/ports", Need::reader, list_ports);
-  api.read(Service::network, "/v2.0/ports/{id}", Need::reader, [](Ask& ask) { return show(ask, ask.param(0), 200); });
+  api.read(Service::network, "/v2.0/ports/{id}", Need::reader,
+           [](Ask& ask) { return show(ask, ask.param(0), 200); });
   api.write(Service::network, Method::post, "/v2.0/ports", Need::member, create_port);
   api.write(Service::network, Method::put, "/v2.0/ports/{id}", Need::member, update_port);
   api.write(Service::network, Method::del, "/v2.0/ports/{id}", Need::member, delete_port);

@@ -9,9 +9,10 @@ void read_limit(Fields& fields, std::string_view key, Resource resource, bool fo
   if (!wished) return;
   const auto used = of(quota.used, resource);
   if (!force && *wished >= 0 && *wished < used)
-    return fields.fail(key, fmt::format("Quota limit {} for {} must be greater than or equal to already used {}; "
-                                        "set force to go below",
-                                        *wished, key, used));
+    return fields.fail(key,
+                       fmt::format("Quota limit {} for {} must be greater than or equal to already used {}; "
+                                   "set force to go below",
+                                   *wished, key, used));
   of(quota.limit, resource) = *wished;
 }
 

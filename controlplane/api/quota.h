@@ -13,8 +13,12 @@ using PerResource = std::array<std::int64_t, resource_count>;
 PerResource quota_limits(const View& view, ProjectId project);
 PerResource quota_used(const View& view, ProjectId project);
 
-inline std::int64_t& of(PerResource& all, Resource resource) { return all[static_cast<std::size_t>(resource)]; }
-inline std::int64_t of(const PerResource& all, Resource resource) { return all[static_cast<std::size_t>(resource)]; }
+inline std::int64_t& of(PerResource& all, Resource resource) {
+  return all[static_cast<std::size_t>(resource)];
+}
+inline std::int64_t of(const PerResource& all, Resource resource) {
+  return all[static_cast<std::size_t>(resource)];
+}
 
 SetQuota set_quota(ProjectId project, const PerResource& limits);
 

@@ -7,8 +7,8 @@
 
 namespace reprise::api {
 
-// `own`: the object that the request is about. What is missing beside it (a server's flavor) is a mistake in the
-// body for compute and volume, not a 404.
+// `own`: the object that the request is about. What is missing beside it (a server's flavor) is a mistake in
+// the body for compute and volume, not a 404.
 int refusal_status(Service service, Refusal refusal, bool own);
 
 // Neutron's name for it.

@@ -17,7 +17,8 @@ Plan print(Api& api, Ask& ask, ServerId id, int status) {
   const unsigned minor = microversion(ask);
   ServerWriter writer(ask, minor, true, {&*server, 1});
   if (minor >= 3 && ask.actor().rights.admin && !server->user_data_sealed.empty()) {
-    const std::string_view sealed(reinterpret_cast<const char*>(server->user_data_sealed.data()), server->user_data_sealed.size());
+    const std::string_view sealed(reinterpret_cast<const char*>(server->user_data_sealed.data()),
+                                  server->user_data_sealed.size());
     // Nothing when the project's key was destroyed: then nobody can read it any more.
     if (const auto plain = api.keyring().unseal(server->project, user_data_purpose, sealed))
       writer.show_user_data(encode_base64(*plain));
@@ -60,7 +61,8 @@ Plan create(Api& api, Ask& ask) {
     const auto keyed = api.keyring().add_project(project);
     const auto sealed = keyed ? api.keyring().seal(project, user_data_purpose, request.user_data())
                               : Result<std::string>(keyed.error());
-    if (!sealed) return ask.error(500, "The user data could not be sealed, so nothing was done: " + sealed.error().text);
+    if (!sealed)
+      return ask.error(500, "The user data could not be sealed, so nothing was done: " + sealed.error().text);
     intent.user_data_sealed.assign(sealed->begin(), sealed->end());
   }
   const auto id = intent.id;
@@ -120,9 +122,12 @@ Response no_server(const Ask& ask, std::string_view id) {
 
 void register_servers(Api& api) {
   constexpr auto service = Service::compute;
-  api.read(service, "/v2.1/servers/{id}", Need::reader, microversioned([&api](Ask& ask) { return show(api, ask); }));
-  api.write(service, Method::post, "/v2.1/servers", Need::member, microversioned([&api](Ask& ask) { return create(api, ask); }));
-  api.write(service, Method::put, "/v2.1/servers/{id}", Need::member, microversioned([&api](Ask& ask) { return update(api, ask); }));
+  api.read(service, "/v2.1/servers/{id}", Need::reader,
+           microversioned([&api](Ask& ask) { return show(api, ask); }));
+  api.write(service, Method::post, "/v2.1/servers", Need::member,
+            microversioned([&api](Ask& ask) { return create(api, ask); }));
+  api.write(service, Method::put, "/v2.1/servers/{id}", Need::member,
+            microversioned([&api](Ask& ask) { return update(api, ask); }));
   api.write(service, Method::del, "/v2.1/servers/{id}", Need::member, microversioned(remove));
 }
 

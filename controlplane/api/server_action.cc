@@ -12,12 +12,42 @@ constexpr std::size_t console_bytes_max = 256 * 1024;
 constexpr std::int64_t console_lines_max = 100'000;
 
 // Of nova; what is missing here says so, and what is no action at all is a mistake.
-constexpr std::string_view other_actions[] = {
-    "addFixedIp", "addFloatingIp", "addSecurityGroup", "changePassword", "confirmResize", "createBackup", "createImage",
-    "evacuate", "injectNetworkInfo", "lock", "migrate", "os-getRDPConsole", "os-getSPICEConsole", "os-getSerialConsole",
-    "os-getVNCConsole", "os-migrateLive", "os-resetState", "pause", "rebuild", "removeFixedIp", "removeFloatingIp",
-    "removeSecurityGroup", "rescue", "resetNetwork", "resize", "restore", "resume", "revertResize", "shelve", "shelveOffload",
-    "suspend", "trigger_crash_dump", "unlock", "unpause", "unrescue", "unshelve"};
+constexpr std::string_view other_actions[] = {"addFixedIp",
+                                              "addFloatingIp",
+                                              "addSecurityGroup",
+                                              "changePassword",
+                                              "confirmResize",
+                                              "createBackup",
+                                              "createImage",
+                                              "evacuate",
+                                              "injectNetworkInfo",
+                                              "lock",
+                                              "migrate",
+                                              "os-getRDPConsole",
+                                              "os-getSPICEConsole",
+                                              "os-getSerialConsole",
+                                              "os-getVNCConsole",
+                                              "os-migrateLive",
+                                              "os-resetState",
+                                              "pause",
+                                              "rebuild",
+                                              "removeFixedIp",
+                                              "removeFloatingIp",
+                                              "removeSecurityGroup",
+                                              "rescue",
+                                              "resetNetwork",
+                                              "resize",
+                                              "restore",
+                                              "resume",
+                                              "revertResize",
+                                              "shelve",
+                                              "shelveOffload",
+                                              "suspend",
+                                              "trigger_crash_dump",
+                                              "unlock",
+                                              "unpause",
+                                              "unrescue",
+                                              "unshelve"};
 
 Plan accepted(Ask&) { return Response(202); }
 
@@ -43,7 +73,10 @@ Plan console_answer(const Ask& ask, const Result<std::string>& text, std::option
     }
   }
   std::string body;
-  JsonWriter(body).begin_object().field("output", text ? console_text(*text, lines) : std::string()).end_object();
+  JsonWriter(body)
+      .begin_object()
+      .field("output", text ? console_text(*text, lines) : std::string())
+      .end_object();
   return json_response(200, std::move(body));
 }
 
@@ -62,7 +95,8 @@ Plan console(Api& api, Ask& ask, const Server& server, Fields& body) {
     api.backend().console(id, node, console_bytes_max, [&api, &ask, lines, resume](Result<std::string> text) {
       // On a worker: the caller's thread may be one of the core's.
       const auto shared = std::make_shared<Result<std::string>>(std::move(text));
-      const bool posted = api.workers().post([&ask, lines, resume, shared] { resume(console_answer(ask, *shared, lines)); });
+      const bool posted =
+          api.workers().post([&ask, lines, resume, shared] { resume(console_answer(ask, *shared, lines)); });
       if (!posted) resume(ask.error(503, "Too many requests wait to be answered: try again in a second."));
     });
   }};
@@ -74,7 +108,8 @@ Plan act(Api& api, Ask& ask) {
   auto body = ask.body();
   const auto keys = body.keys();
   if (auto bad = ask.bad()) return std::move(*bad);
-  if (keys.size() != 1) return ask.error(400, fmt::format("An action is one field; the body has {}.", keys.size()));
+  if (keys.size() != 1)
+    return ask.error(400, fmt::format("An action is one field; the body has {}.", keys.size()));
   const auto& action = keys.front();
   const auto id = server->id;
   if (action == "os-start") return Change(StartServer{.id = id}, id, accepted);
@@ -83,8 +118,10 @@ Plan act(Api& api, Ask& ask) {
   if (action == "reboot") return reboot(ask, *server, body);
   if (action == "os-getConsoleOutput") return console(api, ask, *server, body);
   if (std::find(std::begin(other_actions), std::end(other_actions), action) != std::end(other_actions))
-    return not_implemented(ask, fmt::format("The action {} of servers is not here yet; there are os-start, os-stop, reboot, "
-                                            "forceDelete and os-getConsoleOutput", action));
+    return not_implemented(
+        ask, fmt::format("The action {} of servers is not here yet; there are os-start, os-stop, reboot, "
+                         "forceDelete and os-getConsoleOutput",
+                         action));
   return ask.error(400, fmt::format("There is no such action: {}", action));
 }
 

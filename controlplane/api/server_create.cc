@@ -53,13 +53,15 @@ std::string_view last_segment(std::string_view text) {
 std::string encode_base64(std::string_view bytes) {
   constexpr int variant = sodium_base64_VARIANT_ORIGINAL;
   std::string text(sodium_base64_ENCODED_LEN(bytes.size(), variant), '\0');
-  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), variant);
+  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()),
+                    bytes.size(), variant);
   text.pop_back();  // its terminator
   return text;
 }
 
 std::optional<std::string> read_server_name(Fields& server, bool required) {
-  auto name = required ? std::optional(server.string("name", 1, 255)) : server.optional_string("name", 1, 255);
+  auto name =
+      required ? std::optional(server.string("name", 1, 255)) : server.optional_string("name", 1, 255);
   if (name && !name->empty() && name->find_first_not_of(' ') == std::string::npos)
     server.fail("name", "must not be spaces alone");
   return name;
@@ -67,7 +69,8 @@ std::optional<std::string> read_server_name(Fields& server, bool required) {
 
 void refuse_access_addresses(Fields& server) {
   for (const auto key : {"accessIPv4", "accessIPv6"})
-    refuse_unless_empty(server, key, "is not kept here: leave it out; a server's addresses are those of its ports");
+    refuse_unless_empty(server, key,
+                        "is not kept here: leave it out; a server's addresses are those of its ports");
 }
 
 std::string hostname_of(std::string_view name, ServerId id) {
@@ -90,11 +93,13 @@ CreateServer ServerRequest::read() {
   if (!ask_.mistakes().empty()) return intent;  // there is nothing to read
   intent.name = read_server_name(server, true).value_or("");
   intent.hostname = hostname_of(intent.name, intent.id);
-  if (server.kind("flavorRef") == JsonKind::number) intent.flavor = std::to_string(server.integer("flavorRef", 0, INT64_MAX));
+  if (server.kind("flavorRef") == JsonKind::number)
+    intent.flavor = std::to_string(server.integer("flavorRef", 0, INT64_MAX));
   else intent.flavor = last_segment(server.string("flavorRef", 1, 1024));
   const auto image = server.optional_string("imageRef", 0, 1024).value_or("");
   const auto image_id = ImageId::parse(last_segment(image));
-  if (image.empty()) server.fail("imageRef", "is required: servers boot from an image here, not from a volume");
+  if (image.empty())
+    server.fail("imageRef", "is required: servers boot from an image here, not from a volume");
   else if (!image_id) server.fail("imageRef", "is not a UUID");
   intent.image = image_id.value_or(ImageId{});
   intent.key_name = server.optional_string("key_name", 0, 255).value_or("");
@@ -124,7 +129,9 @@ void ServerRequest::read_networks(Fields& server, CreateServer& intent) {
   }
   if (kind == JsonKind::absent || kind == JsonKind::null) {
     server.ignore("networks");
-    if (minor_ >= 37) server.fail("networks", "is required and missing: give \"auto\", \"none\" or a list of networks and ports");
+    if (minor_ >= 37)
+      server.fail("networks",
+                  "is required and missing: give \"auto\", \"none\" or a list of networks and ports");
     return;
   }
   auto nics = server.objects("networks", nics_max);
@@ -160,10 +167,12 @@ void ServerRequest::read_user_data(Fields& server) {
   user_data_.resize(text->size());
   std::size_t size = 0;
   const char* end = nullptr;
-  const bool good = sodium_base642bin(reinterpret_cast<unsigned char*>(user_data_.data()), user_data_.size(), text->data(), text->size(),
-                                      " \r\n\t", &size, &end, sodium_base64_VARIANT_ORIGINAL) == 0;
+  const bool good =
+      sodium_base642bin(reinterpret_cast<unsigned char*>(user_data_.data()), user_data_.size(), text->data(),
+                        text->size(), " \r\n\t", &size, &end, sodium_base64_VARIANT_ORIGINAL) == 0;
   user_data_.resize(good ? size : 0);
-  if (!good || end != text->data() + text->size()) server.fail("user_data", "must be base64 (RFC 4648, with its padding)");
+  if (!good || end != text->data() + text->size())
+    server.fail("user_data", "must be base64 (RFC 4648, with its padding)");
 }
 
 void ServerRequest::read_metadata(Fields& server, CreateServer& intent) {
@@ -176,7 +185,9 @@ void ServerRequest::read_metadata(Fields& server, CreateServer& intent) {
 void ServerRequest::read_counts(Fields& server) {
   for (const auto key : {"min_count", "max_count"})
     if (server.optional_integer(key, 1, INT64_MAX).value_or(1) != 1)
-      server.fail(key, "one server is made per request: it must be 1; send the request as often as servers are wanted");
+      server.fail(
+          key,
+          "one server is made per request: it must be 1; send the request as often as servers are wanted");
   refuse_unless_empty(server, "return_reservation_id", "one server is made per request: leave it out");
 }
 
@@ -196,16 +207,21 @@ void ServerRequest::read_later_fields(Fields& server, CreateServer& intent) {
 
 void ServerRequest::refuse_what_is_not_made(Fields& server) {
   for (const auto key : {"block_device_mapping", "block_device_mapping_v2"})
-    refuse_unless_empty(server, key, "servers boot from their image onto a disk of their own: give imageRef alone, and attach "
-                                     "volumes when the server is there (os-volume_attachments)");
-  refuse_unless_empty(server, "adminPass", "no password is set inside guests: give a key_name, or user_data that sets one");
+    refuse_unless_empty(
+        server, key,
+        "servers boot from their image onto a disk of their own: give imageRef alone, and attach "
+        "volumes when the server is there (os-volume_attachments)");
+  refuse_unless_empty(server, "adminPass",
+                      "no password is set inside guests: give a key_name, or user_data that sets one");
   if (minor_ < 57) refuse_unless_empty(server, "personality", "files are not put into guests: use user_data");
   refuse_access_addresses(server);
   server.optional_word("OS-DCF:diskConfig", {"MANUAL", "AUTO"});
   if (server.kind("security_groups") != JsonKind::absent)
     for (auto& group : server.objects("security_groups", 64)) {
       if (group.optional_string("name", 1, 255).value_or("default") != "default")
-        group.fail("name", "security groups are not kept here yet: every port passes its own addresses alone; leave it out");
+        group.fail(
+            "name",
+            "security groups are not kept here yet: every port passes its own addresses alone; leave it out");
       group.done();
     }
 }
@@ -214,15 +230,19 @@ std::optional<Response> ServerRequest::choose_networks(CreateServer& intent) {
   if (networks_ == Networks::listed || networks_ == Networks::none) return std::nullopt;
   const auto project = ask_.actor().project;
   std::vector<NetworkId> usable;
-  ask_.view().each_by<Network>(Network::by_project, encode_key(project), [&](const Network& row) { usable.push_back(row.id); });
+  ask_.view().each_by<Network>(Network::by_project, encode_key(project),
+                               [&](const Network& row) { usable.push_back(row.id); });
   ask_.view().each_by<Network>(Network::by_shared, {}, [&](const Network& row) {
     if (row.project != project) usable.push_back(row.id);
   });
-  if (usable.size() > 1) return ask_.error(409, "Multiple possible networks found, use a Network ID to be more specific.");
+  if (usable.size() > 1)
+    return ask_.error(409, "Multiple possible networks found, use a Network ID to be more specific.");
   if (usable.empty()) {
     if (networks_ == Networks::absent) return std::nullopt;
-    return ask_.error(400, fmt::format("Unable to automatically allocate a network for project {}: make one, or ask for no "
-                                       "network with \"none\".", project.hex()));
+    return ask_.error(
+        400, fmt::format("Unable to automatically allocate a network for project {}: make one, or ask for no "
+                         "network with \"none\".",
+                         project.hex()));
   }
   intent.nics.push_back({.port = ask_.new_id<PortId>(), .network = usable.front()});
   return std::nullopt;
@@ -232,8 +252,10 @@ std::optional<Response> ServerRequest::choose_place(CreateServer& intent) {
   std::string zone = intent.zone;
   if (const auto colon = zone.find(':'); colon != std::string::npos) {
     if (!ask_.actor().rights.admin)
-      return ask_.error(403, "Policy doesn't allow os_compute_api:servers:create:forced_host to be performed: the host of a "
-                             "server is an admin's to choose; give the zone alone.");
+      return ask_.error(
+          403,
+          "Policy doesn't allow os_compute_api:servers:create:forced_host to be performed: the host of a "
+          "server is an admin's to choose; give the zone alone.");
     auto host = zone.substr(colon + 1);
     zone.resize(colon);
     // ZONE:HOST:NODE; a host is one node here.
@@ -241,18 +263,24 @@ std::optional<Response> ServerRequest::choose_place(CreateServer& intent) {
     const auto node = second == std::string::npos ? std::string() : host.substr(second + 1);
     host.resize(std::min(host.size(), second));
     if (!host.empty() && !node.empty() && host != node)
-      return ask_.error(400, fmt::format("availability_zone: host {} and node {} differ; a node is both here.", host, node));
+      return ask_.error(
+          400,
+          fmt::format("availability_zone: host {} and node {} differ; a node is both here.", host, node));
     intent.host = host.empty() ? node : host;
   }
   if (!intent.host.empty() && !ask_.actor().rights.admin)
-    return ask_.error(403, "Policy doesn't allow compute:servers:create:requested_destination to be performed: the host of a "
-                           "server is an admin's to choose.");
+    return ask_.error(
+        403,
+        "Policy doesn't allow compute:servers:create:requested_destination to be performed: the host of a "
+        "server is an admin's to choose.");
   bool known = zone.empty(), host_known = intent.host.empty();
   ask_.view().each<Node>([&](const Node& row) {
     known = known || row.zone == zone;
     host_known = host_known || row.name == intent.host;
   });
-  if (!known) return ask_.error(400, fmt::format("The requested availability zone is not available: no node is in zone {}.", zone));
+  if (!known)
+    return ask_.error(
+        400, fmt::format("The requested availability zone is not available: no node is in zone {}.", zone));
   if (!host_known) return ask_.error(400, fmt::format("Compute host {} could not be found.", intent.host));
   intent.zone = std::move(zone);
   return std::nullopt;

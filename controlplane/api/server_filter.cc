@@ -14,20 +14,65 @@ namespace {
 
 constexpr std::string_view statuses[] = {"ACTIVE", "BUILD", "ERROR", "HARD_REBOOT", "REBOOT", "SHUTOFF"};
 // Of nova, but never those of a server here.
-constexpr std::string_view other_statuses[] = {"DELETED", "MIGRATING", "PASSWORD", "PAUSED", "REBUILD", "RESCUE",
-                                               "RESIZE", "REVERT_RESIZE", "SHELVED", "SHELVED_OFFLOADED",
-                                               "SOFT_DELETED", "SUSPENDED", "UNKNOWN", "VERIFY_RESIZE"};
+constexpr std::string_view other_statuses[] = {
+    "DELETED",      "MIGRATING", "PASSWORD",      "PAUSED",       "REBUILD",
+    "RESCUE",       "RESIZE",    "REVERT_RESIZE", "SHELVED",      "SHELVED_OFFLOADED",
+    "SOFT_DELETED", "SUSPENDED", "UNKNOWN",       "VERIFY_RESIZE"};
 // What may stand in the query from 2.75 on; before, anything may.
-constexpr std::string_view known_keys[] = {
-    "access_ip_v4", "access_ip_v6", "all_tenants", "auto_disk_config", "availability_zone", "changes-before", "changes-since",
-    "config_drive", "created_at", "deleted", "description", "display_description", "display_name", "flavor", "host", "hostname",
-    "image", "image_ref", "ip", "ip6", "kernel_id", "key_name", "launch_index", "launched_at", "limit", "locked", "locked_by", "marker",
-    "name", "node", "not-tags", "not-tags-any", "power_state", "progress", "project_id", "ramdisk_id", "reservation_id",
-    "root_device_name", "soft_deleted", "sort_dir", "sort_key", "status", "tags", "tags-any", "task_state", "tenant_id",
-    "terminated_at", "user_id", "uuid", "vm_state"};
+constexpr std::string_view known_keys[] = {"access_ip_v4",
+                                           "access_ip_v6",
+                                           "all_tenants",
+                                           "auto_disk_config",
+                                           "availability_zone",
+                                           "changes-before",
+                                           "changes-since",
+                                           "config_drive",
+                                           "created_at",
+                                           "deleted",
+                                           "description",
+                                           "display_description",
+                                           "display_name",
+                                           "flavor",
+                                           "host",
+                                           "hostname",
+                                           "image",
+                                           "image_ref",
+                                           "ip",
+                                           "ip6",
+                                           "kernel_id",
+                                           "key_name",
+                                           "launch_index",
+                                           "launched_at",
+                                           "limit",
+                                           "locked",
+                                           "locked_by",
+                                           "marker",
+                                           "name",
+                                           "node",
+                                           "not-tags",
+                                           "not-tags-any",
+                                           "power_state",
+                                           "progress",
+                                           "project_id",
+                                           "ramdisk_id",
+                                           "reservation_id",
+                                           "root_device_name",
+                                           "soft_deleted",
+                                           "sort_dir",
+                                           "sort_key",
+                                           "status",
+                                           "tags",
+                                           "tags-any",
+                                           "task_state",
+                                           "tenant_id",
+                                           "terminated_at",
+                                           "user_id",
+                                           "uuid",
+                                           "vm_state"};
 
 bool one_of(std::span<const std::string_view> words, std::string_view word) {
-  return std::any_of(words.begin(), words.end(), [&](std::string_view w) { return same_ignoring_case(w, word); });
+  return std::any_of(words.begin(), words.end(),
+                     [&](std::string_view w) { return same_ignoring_case(w, word); });
 }
 
 bool truth(std::string_view text) { return same_ignoring_case(text, "true") || text == "1"; }
@@ -69,7 +114,8 @@ void ServerFilter::add(std::string_view key, Make make) {
   }
 }
 
-ServerFilter::Test ServerFilter::pattern(std::string_view key, std::string_view text, std::string Server::*member) {
+ServerFilter::Test ServerFilter::pattern(std::string_view key, std::string_view text,
+                                         std::string Server::*member) {
   auto made = NamePattern::make(text);
   if (!made) {
     ask_.mistakes().add(key, made.error().text);
@@ -108,7 +154,8 @@ std::optional<Response> ServerFilter::read_projects() {
   if (named && project != project_) all_projects_ = true;
   if (!all_projects_) return std::nullopt;
   if (!ask_.actor().rights.admin)
-    return ask_.error(403, "Policy doesn't allow os_compute_api:servers:index:get_all_tenants to be performed.");
+    return ask_.error(403,
+                      "Policy doesn't allow os_compute_api:servers:index:get_all_tenants to be performed.");
   project_ = project;
   nothing_ = nothing_ || (named && !project);
   return std::nullopt;
@@ -121,11 +168,13 @@ std::optional<Response> ServerFilter::read_states() {
     if (same_ignoring_case(text, "DELETED") && !ask_.actor().rights.admin)
       return ask_.error(403, "Only administrators may list deleted instances");
     if (one_of(statuses, text)) known.emplace_back(text);
-    else if (minor_ >= 38 && !one_of(other_statuses, text)) ask_.mistakes().add("status", "Invalid status value");
+    else if (minor_ >= 38 && !one_of(other_statuses, text))
+      ask_.mistakes().add("status", "Invalid status value");
   }
   if (!wanted.empty())
     tests_.push_back([known = std::move(known)](const Server& row) {
-      return std::any_of(known.begin(), known.end(), [&](const auto& word) { return same_ignoring_case(word, server_status_word(row)); });
+      return std::any_of(known.begin(), known.end(),
+                         [&](const auto& word) { return same_ignoring_case(word, server_status_word(row)); });
     });
   return std::nullopt;
 }
@@ -143,7 +192,8 @@ void ServerFilter::read_refs() {
   add("image", image);
   add("image_ref", image);
   add("flavor", [](std::string_view text) -> Test {
-    return [id = std::string(text.substr(text.rfind('/') + 1))](const Server& row) { return row.flavor == id; };
+    return
+        [id = std::string(text.substr(text.rfind('/') + 1))](const Server& row) { return row.flavor == id; };
   });
 }
 
@@ -152,11 +202,14 @@ void ServerFilter::read_times() {
     add(key, [&](std::string_view text) -> Test {
       const auto ms = parse_time(text);
       if (!ms) ask_.mistakes().add(key, "Invalid time: it must be as 2026-11-03T09:08:07Z");
-      return [ms = static_cast<std::int64_t>(ms.value_or(0)), passes](const Server& row) { return passes(row.updated_ms, ms); };
+      return [ms = static_cast<std::int64_t>(ms.value_or(0)), passes](const Server& row) {
+        return passes(row.updated_ms, ms);
+      };
     });
   };
   time("changes-since", [](std::int64_t updated, std::int64_t ms) { return updated >= ms; });
-  if (minor_ >= 66) time("changes-before", [](std::int64_t updated, std::int64_t ms) { return updated <= ms; });
+  if (minor_ >= 66)
+    time("changes-before", [](std::int64_t updated, std::int64_t ms) { return updated <= ms; });
 }
 
 // Addresses as a pattern over those of the server's ports.
@@ -201,7 +254,8 @@ void ServerFilter::read_admins() {
   add("node", node_named);
   add("hostname", [&](std::string_view text) { return pattern("hostname", text, &Server::hostname); });
   add("key_name", [&](std::string_view text) { return pattern("key_name", text, &Server::key_name); });
-  add("description", [&](std::string_view text) { return pattern("description", text, &Server::description); });
+  add("description",
+      [&](std::string_view text) { return pattern("description", text, &Server::description); });
   add("availability_zone", [&](std::string_view text) -> Test {
     std::set<NodeId> nodes;
     ask_.view().each<Node>([&](const Node& row) {
@@ -218,13 +272,19 @@ void ServerFilter::read_admins() {
     return [id = ServerId::parse(text)](const Server& row) { return id && row.id == *id; };
   });
   add("vm_state", [](std::string_view text) -> Test {
-    return [word = std::string(text)](const Server& row) { return same_ignoring_case(word, vm_state_word(row)); };
+    return [word = std::string(text)](const Server& row) {
+      return same_ignoring_case(word, vm_state_word(row));
+    };
   });
   add("task_state", [](std::string_view text) -> Test {
-    return [word = std::string(text)](const Server& row) { return same_ignoring_case(word, task_state_word(row.task)); };
+    return [word = std::string(text)](const Server& row) {
+      return same_ignoring_case(word, task_state_word(row.task));
+    };
   });
   add("power_state", [](std::string_view text) -> Test {
-    return [word = std::string(text)](const Server& row) { return word == std::to_string(power_state_number(row)); };
+    return [word = std::string(text)](const Server& row) {
+      return word == std::to_string(power_state_number(row));
+    };
   });
   add("config_drive", [](std::string_view text) -> Test {
     return [yes = truth(text)](const Server& row) { return row.config_drive == yes; };
@@ -235,13 +295,17 @@ void ServerFilter::read_order() {
   const auto keys = ask_.queries("sort_key");
   const auto directions = ask_.queries("sort_dir");
   for (std::size_t i = 0; i < directions.size(); ++i)
-    if (directions[i] != "asc" && directions[i] != "desc") ask_.mistakes().add("sort_dir", "must be asc or desc");
+    if (directions[i] != "asc" && directions[i] != "desc")
+      ask_.mistakes().add("sort_dir", "must be asc or desc");
   // The newest first, unless something else is asked for.
   const auto down = [&](std::size_t i) { return i >= directions.size() || directions[i] == "desc"; };
   const auto add_order = [&](std::string_view key, bool descending) {
     auto order = order_by(key);
-    if (!order) return ask_.mistakes().add("sort_key", "must be one of: created_at, updated_at, launched_at, display_name, uuid, vm_state, task_state, "
-                                                       "project_id, user_id, image_ref, instance_type_id, key_name, availability_zone, host");
+    if (!order)
+      return ask_.mistakes().add(
+          "sort_key",
+          "must be one of: created_at, updated_at, launched_at, display_name, uuid, vm_state, task_state, "
+          "project_id, user_id, image_ref, instance_type_id, key_name, availability_zone, host");
     if (!descending) return order_.push_back(std::move(order));
     order_.push_back([order = std::move(order)](const Server& a, const Server& b) { return order(b, a); });
   };
@@ -253,8 +317,9 @@ void ServerFilter::read_order() {
 std::vector<Server> ServerFilter::servers() const {
   std::vector<Server> rows;
   if (nothing_) return rows;
-  const auto take = [&](const Server& row) {
-    if (std::all_of(tests_.begin(), tests_.end(), [&](const Test& test) { return test(row); })) rows.push_back(row);
+  const auto take = [&](Server& row) {
+    if (std::all_of(tests_.begin(), tests_.end(), [&](const Test& test) { return test(row); }))
+      rows.push_back(std::move(row));
   };
   if (project_) ask_.view().each_by<Server>(Server::by_project, encode_key(project_), take);
   else ask_.view().each<Server>(take);

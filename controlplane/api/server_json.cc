@@ -21,7 +21,7 @@ void each_of(const View& view, std::uint8_t index, const std::vector<ServerId>& 
     bool ended = true;
     view.each_by<Row>(
         index, {},
-        [&](const Row& row) {
+        [&](Row& row) {
           while (at < servers.size() && servers[at] < row.server) ++at;
           if (at == servers.size()) return false;
           if (servers[at] == row.server) {
@@ -37,16 +37,28 @@ void each_of(const View& view, std::uint8_t index, const std::vector<ServerId>& 
   }
 }
 
+// {"rel": …, "href": "…, up to where the id goes.
+std::string link_begin(std::string_view rel, std::string_view href) {
+  std::string text;
+  JsonWriter(text).begin_object().field("rel", rel).field("href", href);
+  text.pop_back();
+  return text;
+}
+
 std::uint64_t ms(std::int64_t time) { return static_cast<std::uint64_t>(std::max<std::int64_t>(time, 0)); }
 
 }  // namespace
 
 const char* server_status_word(const Server& server) {
   switch (server.status) {
-    case ServerStatus::build: return "BUILD";
-    case ServerStatus::shutoff: return "SHUTOFF";
-    case ServerStatus::error: return "ERROR";
-    case ServerStatus::active: break;
+    case ServerStatus::build:
+      return "BUILD";
+    case ServerStatus::shutoff:
+      return "SHUTOFF";
+    case ServerStatus::error:
+      return "ERROR";
+    case ServerStatus::active:
+      break;
   }
   if (server.task == TaskState::rebooting) return "REBOOT";
   return server.task == TaskState::rebooting_hard ? "HARD_REBOOT" : "ACTIVE";
@@ -54,23 +66,34 @@ const char* server_status_word(const Server& server) {
 
 const char* vm_state_word(const Server& server) {
   switch (server.status) {
-    case ServerStatus::build: return "building";
-    case ServerStatus::active: return "active";
-    case ServerStatus::shutoff: return "stopped";
-    case ServerStatus::error: return "error";
+    case ServerStatus::build:
+      return "building";
+    case ServerStatus::active:
+      return "active";
+    case ServerStatus::shutoff:
+      return "stopped";
+    case ServerStatus::error:
+      return "error";
   }
   return "?";
 }
 
 const char* task_state_word(TaskState task) {
   switch (task) {
-    case TaskState::none: return "";
-    case TaskState::spawning: return "spawning";
-    case TaskState::powering_on: return "powering-on";
-    case TaskState::powering_off: return "powering-off";
-    case TaskState::rebooting: return "rebooting";
-    case TaskState::rebooting_hard: return "rebooting_hard";
-    case TaskState::deleting: return "deleting";
+    case TaskState::none:
+      return "";
+    case TaskState::spawning:
+      return "spawning";
+    case TaskState::powering_on:
+      return "powering-on";
+    case TaskState::powering_off:
+      return "powering-off";
+    case TaskState::rebooting:
+      return "rebooting";
+    case TaskState::rebooting_hard:
+      return "rebooting_hard";
+    case TaskState::deleting:
+      return "deleting";
   }
   return "?";
 }
@@ -83,24 +106,49 @@ int power_state_number(const Server& server) {
 std::string instance_name(ServerId id) { return "reprise-" + id.str(); }
 
 ServerWriter::ServerWriter(const Ask& ask, unsigned minor, bool details, std::span<const Server> servers)
-    : ask_(ask), view_(ask.view()), minor_(minor), details_(details), admin_(ask.actor().rights.admin),
-      self_(ask.url("/compute/v2.1/servers/")), bookmark_(ask.url("/compute/servers/")),
-      images_(ask.url("/compute/images/")), flavors_(ask.url("/compute/flavors/")) {
+    : ask_(ask),
+      view_(ask.view()),
+      minor_(minor),
+      details_(details),
+      admin_(ask.actor().rights.admin),
+      self_(link_begin("self", ask.url("/compute/v2.1/servers/"))),
+      bookmark_(link_begin("bookmark", ask.url("/compute/servers/"))),
+      images_(link_begin("bookmark", ask.url("/compute/images/"))),
+      flavors_(link_begin("bookmark", ask.url("/compute/flavors/"))) {
   if (!details) return;
   std::vector<ServerId> ids;
   ids.reserve(servers.size());
   for (const auto& server : servers) ids.push_back(server.id);
   std::sort(ids.begin(), ids.end());
-  each_of<Port>(view_, Port::by_server, ids, [&](const Port& row) { parts_[row.server].ports.push_back(row); });
-  each_of<Volume>(view_, Volume::by_server, ids, [&](const Volume& row) { parts_[row.server].volumes.push_back(row); });
-  for (auto& [id, parts] : parts_)
-    std::sort(parts.ports.begin(), parts.ports.end(), [](const Port& a, const Port& b) { return a.born < b.born; });
+  parts_.reserve(ids.size());
+  for (const auto& id : ids) parts_.emplace_back(id, Parts());
+  // Both come in the order of the servers' ids.
+  std::size_t at = 0;
+  const auto parts = [&](ServerId id) -> Parts& {
+    while (parts_[at].first != id) ++at;
+    return parts_[at].second;
+  };
+  each_of<Port>(view_, Port::by_server, ids,
+                [&](Port& row) { parts(row.server).ports.push_back(std::move(row)); });
+  at = 0;
+  each_of<Volume>(view_, Volume::by_server, ids,
+                  [&](Volume& row) { parts(row.server).volumes.push_back(row.id); });
+  for (auto& [id, one] : parts_)
+    if (one.ports.size() > 1)
+      std::sort(one.ports.begin(), one.ports.end(),
+                [](const Port& a, const Port& b) { return a.born < b.born; });
+}
+
+const ServerWriter::Parts* ServerWriter::parts_of(ServerId id) const {
+  const auto at = std::lower_bound(parts_.begin(), parts_.end(), id,
+                                   [](const auto& one, ServerId wanted) { return one.first < wanted; });
+  return at == parts_.end() || at->first != id ? nullptr : &at->second;
 }
 
 const std::vector<Port>& ServerWriter::ports(ServerId id) const {
   static const std::vector<Port> none;
-  const auto at = parts_.find(id);
-  return at == parts_.end() ? none : at->second.ports;
+  const auto* parts = parts_of(id);
+  return parts ? parts->ports : none;
 }
 
 const std::string& ServerWriter::network_name(NetworkId id) {
@@ -131,10 +179,13 @@ const std::string& ServerWriter::host_id(const Server& server, const Place* plac
 }
 
 void ServerWriter::write_links(JsonWriter& json, const std::string& id) {
-  json.array("links");
-  json.begin_object().field("rel", "self").field("href", self_ + id).end_object();
-  json.begin_object().field("rel", "bookmark").field("href", bookmark_ + id).end_object();
-  json.end_array();
+  text_.assign("[").append(self_).append(id).append("\"},").append(bookmark_).append(id).append("\"}]");
+  json.key("links").raw(text_);
+}
+
+void ServerWriter::write_bookmark(JsonWriter& json, const std::string& begin, std::string_view id) {
+  text_.assign("[").append(begin).append(id).append("\"}]");
+  json.key("links").raw(text_);
 }
 
 void ServerWriter::write_flavor(JsonWriter& json, const Server& server) {
@@ -145,21 +196,22 @@ void ServerWriter::write_flavor(JsonWriter& json, const Server& server) {
     json.object("extra_specs").end_object().end_object();
     return;
   }
-  json.field("id", server.flavor).array("links");
-  json.begin_object().field("rel", "bookmark").field("href", flavors_ + server.flavor).end_object();
-  json.end_array().end_object();
+  json.field("id", server.flavor);
+  write_bookmark(json, flavors_, server.flavor);  // a flavor's id has no character that JSON escapes
+  json.end_object();
 }
 
 void ServerWriter::write_addresses(JsonWriter& json, const Server& server, bool brief) {
   json.begin_object();
   const auto& all = ports(server.id);
-  std::vector<NetworkId> done;
+  std::vector<std::string_view> done;  // by name: two networks of one name are one key
   for (const auto& first : all) {
-    if (first.fixed.empty() || std::find(done.begin(), done.end(), first.network) != done.end()) continue;
-    done.push_back(first.network);
-    json.text_key(network_name(first.network)).begin_array();
+    const auto& name = network_name(first.network);
+    if (first.fixed.empty() || std::find(done.begin(), done.end(), name) != done.end()) continue;
+    done.emplace_back(name);
+    json.text_key(name).begin_array();
     for (const auto& port : all) {
-      if (port.network != first.network) continue;
+      if (network_name(port.network) != name) continue;
       for (const auto& fixed : port.fixed) {
         json.begin_object().field("version", 4).field("addr", fixed.address.str());
         if (!brief) json.field("OS-EXT-IPS:type", "fixed").field("OS-EXT-IPS-MAC:mac_addr", port.mac.str());
@@ -181,8 +233,10 @@ void ServerWriter::write_extended(JsonWriter& json, const Server& server, const 
     const auto id = [](ImageId image) { return image ? image.str() : std::string(); };
     json.field("OS-EXT-SRV-ATTR:reservation_id", "r-" + server.id.hex().substr(0, 8));
     json.field("OS-EXT-SRV-ATTR:launch_index", 0).field("OS-EXT-SRV-ATTR:hostname", server.hostname);
-    json.field("OS-EXT-SRV-ATTR:kernel_id", id(server.kernel)).field("OS-EXT-SRV-ATTR:ramdisk_id", id(server.ramdisk));
-    json.field("OS-EXT-SRV-ATTR:root_device_name", "/dev/vda").field_or_null("OS-EXT-SRV-ATTR:user_data", user_data_);
+    json.field("OS-EXT-SRV-ATTR:kernel_id", id(server.kernel))
+        .field("OS-EXT-SRV-ATTR:ramdisk_id", id(server.ramdisk));
+    json.field("OS-EXT-SRV-ATTR:root_device_name", "/dev/vda")
+        .field_or_null("OS-EXT-SRV-ATTR:user_data", user_data_);
   }
   if (minor_ >= 16) {
     const bool up = place && place->state == NodeState::up;
@@ -192,7 +246,8 @@ void ServerWriter::write_extended(JsonWriter& json, const Server& server, const 
 
 void ServerWriter::write_states(JsonWriter& json, const Server& server) {
   json.field_or_null("OS-EXT-STS:task_state", task_state_word(server.task));
-  json.field("OS-EXT-STS:vm_state", vm_state_word(server)).field("OS-EXT-STS:power_state", power_state_number(server));
+  json.field("OS-EXT-STS:vm_state", vm_state_word(server))
+      .field("OS-EXT-STS:power_state", power_state_number(server));
   json.key("OS-SRV-USG:launched_at");
   server.launched_ms ? json.value(time_micros(ms(server.launched_ms))) : json.null();
   json.key("OS-SRV-USG:terminated_at").null();
@@ -208,9 +263,9 @@ void ServerWriter::write_fault(JsonWriter& json, const Server& server) {
 
 void ServerWriter::write_volumes(JsonWriter& json, const Server& server) {
   json.array("os-extended-volumes:volumes_attached");
-  if (const auto at = parts_.find(server.id); at != parts_.end())
-    for (const auto& volume : at->second.volumes) {
-      json.begin_object().field("id", volume.id.str());
+  if (const auto* parts = parts_of(server.id))
+    for (const auto volume : parts->volumes) {
+      json.begin_object().field("id", volume.str());
       if (minor_ >= 3) json.field("delete_on_termination", false);
       json.end_object();
     }
@@ -226,15 +281,17 @@ void ServerWriter::write(JsonWriter& json, const Server& server, bool in_list) {
     return;
   }
   const Place* place = place_of(server);
-  json.field("status", server_status_word(server)).field("tenant_id", server.project.hex()).field("user_id", server.user.hex());
+  json.field("status", server_status_word(server))
+      .field("tenant_id", server.project.hex())
+      .field("user_id", server.user.hex());
   json.object("metadata");
   for (std::size_t i = 0; i + 1 < server.metadata.size(); i += 2)
     json.text_key(server.metadata[i]).value(server.metadata[i + 1]);
   json.end_object().field("hostId", host_id(server, place));
   const auto image = server.image.str();
-  json.object("image").field("id", image).array("links");
-  json.begin_object().field("rel", "bookmark").field("href", images_ + image).end_object();
-  json.end_array().end_object();
+  json.object("image").field("id", image);
+  write_bookmark(json, images_, image);
+  json.end_object();
   write_flavor(json, server);
   json.field("created", time_z(ms(server.created_ms))).field("updated", time_z(ms(server.updated_ms)));
   json.key("addresses");
@@ -242,7 +299,8 @@ void ServerWriter::write(JsonWriter& json, const Server& server, bool in_list) {
   json.field("accessIPv4", "").field("accessIPv6", "");
   write_links(json, id);
   json.field("OS-DCF:diskConfig", "MANUAL");
-  if (server.status == ServerStatus::active || server.status == ServerStatus::build) json.field("progress", 0);
+  if (server.status == ServerStatus::active || server.status == ServerStatus::build)
+    json.field("progress", 0);
   json.field("OS-EXT-AZ:availability_zone", place ? place->zone : server.zone);
   json.field("config_drive", server.config_drive ? "True" : "").field_or_null("key_name", server.key_name);
   write_states(json, server);

@@ -36,7 +36,7 @@ class ServerWriter {
  private:
   struct Parts {
     std::vector<Port> ports;
-    std::vector<Volume> volumes;
+    std::vector<VolumeId> volumes;
   };
   struct Place {
     std::string node;
@@ -45,6 +45,8 @@ class ServerWriter {
     bool disabled = false;
   };
   void write_links(JsonWriter& json, const std::string& id);
+  void write_bookmark(JsonWriter& json, const std::string& begin, std::string_view id);
+  const Parts* parts_of(ServerId id) const;
   void write_flavor(JsonWriter& json, const Server& server);
   void write_extended(JsonWriter& json, const Server& server, const Place* place);
   void write_states(JsonWriter& json, const Server& server);
@@ -59,8 +61,9 @@ class ServerWriter {
   const unsigned minor_;
   const bool details_;
   const bool admin_;
-  const std::string self_, bookmark_, images_, flavors_;  // what links begin with
-  std::map<ServerId, Parts> parts_;
+  const std::string self_, bookmark_, images_, flavors_;  // arrays of links, as JSON up to the id
+  std::string text_;                                      // one of them, whole
+  std::vector<std::pair<ServerId, Parts>> parts_;         // by id
   std::map<NetworkId, std::string> networks_;
   std::map<NodeId, Place> places_;
   std::map<std::pair<ProjectId, NodeId>, std::string> host_ids_;

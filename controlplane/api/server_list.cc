@@ -39,8 +39,10 @@ Plan list(Ask& ask, bool details) {
 }  // namespace
 
 void register_server_list(Api& api) {
-  api.read(Service::compute, "/v2.1/servers", Need::reader, microversioned([](Ask& ask) { return list(ask, false); }));
-  api.read(Service::compute, "/v2.1/servers/detail", Need::reader, microversioned([](Ask& ask) { return list(ask, true); }));
+  api.read(Service::compute, "/v2.1/servers", Need::reader,
+           microversioned([](Ask& ask) { return list(ask, false); }));
+  api.read(Service::compute, "/v2.1/servers/detail", Need::reader,
+           microversioned([](Ask& ask) { return list(ask, true); }));
 }
 
 }  // namespace reprise::api

@@ -19,9 +19,12 @@ Handle below(std::function<Plan(Ask&, const Server&)> handle) {
 
 const char* port_state(PortStatus status) {
   switch (status) {
-    case PortStatus::active: return "ACTIVE";
-    case PortStatus::build: return "BUILD";
-    case PortStatus::down: return "DOWN";
+    case PortStatus::active:
+      return "ACTIVE";
+    case PortStatus::build:
+      return "BUILD";
+    case PortStatus::down:
+      return "DOWN";
   }
   return "?";
 }
@@ -30,7 +33,10 @@ void write_interface(JsonWriter& json, const Port& port, unsigned minor) {
   json.begin_object().field("net_id", port.network.str()).field("port_id", port.id.str());
   json.field("mac_addr", port.mac.str()).field("port_state", port_state(port.status)).array("fixed_ips");
   for (const auto& fixed : port.fixed)
-    json.begin_object().field("ip_address", fixed.address.str()).field("subnet_id", fixed.subnet.str()).end_object();
+    json.begin_object()
+        .field("ip_address", fixed.address.str())
+        .field("subnet_id", fixed.subnet.str())
+        .end_object();
   json.end_array();
   if (minor >= 70) json.key("tag").null();
   json.end_object();
@@ -51,7 +57,8 @@ Plan show_interface(Ask& ask, const Server& server) {
   const auto id = ask.id<PortId>(1);
   const auto port = id ? ask.view().find<Port>(*id) : std::nullopt;
   if (!port || port->server != server.id)
-    return ask.error(404, fmt::format("No interface attachment of instance {} with port {}.", server.id.str(), ask.param(1)));
+    return ask.error(404, fmt::format("No interface attachment of instance {} with port {}.", server.id.str(),
+                                      ask.param(1)));
   std::string body;
   JsonWriter json(body);
   json.begin_object().key("interfaceAttachment");
@@ -81,7 +88,8 @@ Plan show_addresses(Ask& ask, const Server& server) {
     if (!network || network->name != ask.param(1)) continue;
     if (!any) json.text_key(network->name).begin_array();
     any = true;
-    for (const auto& fixed : port.fixed) json.begin_object().field("version", 4).field("addr", fixed.address.str()).end_object();
+    for (const auto& fixed : port.fixed)
+      json.begin_object().field("version", 4).field("addr", fixed.address.str()).end_object();
   }
   if (!any) return ask.error(404, "Network name not found");
   json.end_array().end_object();
@@ -92,7 +100,8 @@ Plan list_metadata(Ask&, const Server& server) {
   std::string body;
   JsonWriter json(body);
   json.begin_object().object("metadata");
-  for (std::size_t i = 0; i + 1 < server.metadata.size(); i += 2) json.text_key(server.metadata[i]).value(server.metadata[i + 1]);
+  for (std::size_t i = 0; i + 1 < server.metadata.size(); i += 2)
+    json.text_key(server.metadata[i]).value(server.metadata[i + 1]);
   json.end_object().end_object();
   return json_response(200, std::move(body));
 }
@@ -102,7 +111,12 @@ Plan show_metadata(Ask& ask, const Server& server) {
     if (server.metadata[i] != ask.param(1)) continue;
     std::string body;
     JsonWriter json(body);
-    json.begin_object().object("meta").text_key(server.metadata[i]).value(server.metadata[i + 1]).end_object().end_object();
+    json.begin_object()
+        .object("meta")
+        .text_key(server.metadata[i])
+        .value(server.metadata[i + 1])
+        .end_object()
+        .end_object();
     return json_response(200, std::move(body));
   }
   return ask.error(404, "Metadata item was not found");
@@ -121,7 +135,9 @@ void refuse(Api& api, Method method, std::string_view path, std::string_view wha
 }  // namespace
 
 void register_server_parts(Api& api) {
-  const auto read = [&](std::string_view path, Handle handle) { api.read(service, path, Need::reader, std::move(handle)); };
+  const auto read = [&](std::string_view path, Handle handle) {
+    api.read(service, path, Need::reader, std::move(handle));
+  };
   read("/v2.1/servers/{id}/os-interface", below(list_interfaces));
   read("/v2.1/servers/{id}/os-interface/{port}", below(show_interface));
   read("/v2.1/servers/{id}/ips", below(list_addresses));
@@ -133,7 +149,9 @@ void register_server_parts(Api& api) {
   read("/v2.1/servers/{id}/os-security-groups", constant(R"({"security_groups":[]})"));
   read("/v2.1/servers/{id}/topology", constant(R"({"nodes":[],"pagesize_kb":null})"));
 
-  constexpr std::string_view interfaces = "Interfaces of a server are those that it was created with; make the server with the ports that it needs";
+  constexpr std::string_view interfaces =
+      "Interfaces of a server are those that it was created with; make the server with the ports that it "
+      "needs";
   refuse(api, Method::post, "/v2.1/servers/{id}/os-interface", interfaces);
   refuse(api, Method::del, "/v2.1/servers/{id}/os-interface/{port}", interfaces);
   constexpr std::string_view metadata = "Metadata of a server is set when it is created and does not change";
@@ -146,9 +164,12 @@ void register_server_parts(Api& api) {
   refuse(api, Method::del, "/v2.1/servers/{id}/tags", tags);
   refuse(api, Method::put, "/v2.1/servers/{id}/tags/{tag}", tags);
   refuse(api, Method::del, "/v2.1/servers/{id}/tags/{tag}", tags);
-  refuse(api, Method::get, "/v2.1/servers/{id}/diagnostics", "Diagnostics of servers are not collected here yet");
-  refuse(api, Method::get, "/v2.1/servers/{id}/os-server-password", "No password is set inside guests; give a key_name or user_data");
-  refuse(api, Method::post, "/v2.1/servers/{id}/remote-consoles", "Graphical consoles are not here yet; the serial console is: os-getConsoleOutput");
+  refuse(api, Method::get, "/v2.1/servers/{id}/diagnostics",
+         "Diagnostics of servers are not collected here yet");
+  refuse(api, Method::get, "/v2.1/servers/{id}/os-server-password",
+         "No password is set inside guests; give a key_name or user_data");
+  refuse(api, Method::post, "/v2.1/servers/{id}/remote-consoles",
+         "Graphical consoles are not here yet; the serial console is: os-getConsoleOutput");
 }
 
 }  // namespace reprise::api

@@ -31,8 +31,10 @@ Plan list(Ask& ask) {
   std::size_t offset = 0;
   const auto page = ask.page(attachments_a_page_max);
   if (const auto text = ask.query("offset"); text && !text->empty()) {
-    offset = std::min<std::size_t>(text->size() > 9 ? SIZE_MAX : std::strtoul(std::string(*text).c_str(), nullptr, 10), 1'000'000);
-    if (text->find_first_not_of("0123456789") != text->npos) ask.mistakes().add("offset", "must be a whole number, 0 or more");
+    offset = std::min<std::size_t>(
+        text->size() > 9 ? SIZE_MAX : std::strtoul(std::string(*text).c_str(), nullptr, 10), 1'000'000);
+    if (text->find_first_not_of("0123456789") != text->npos)
+      ask.mistakes().add("offset", "must be a whole number, 0 or more");
   }
   if (auto bad = ask.bad()) return std::move(*bad);
   std::string body;
@@ -56,7 +58,8 @@ std::optional<Volume> attached(Ask& ask, const Server& server) {
 }
 
 Response not_attached(const Ask& ask, const Server& server) {
-  return ask.error(404, fmt::format("Instance {} is not attached to volume {}", server.id.str(), ask.param(1)));
+  return ask.error(404,
+                   fmt::format("Instance {} is not attached to volume {}", server.id.str(), ask.param(1)));
 }
 
 Plan show(Ask& ask) {
@@ -82,12 +85,15 @@ Plan attach(Ask& ask) {
   if (auto bad = ask.bad()) return std::move(*bad);
   Change change(AttachVolume{.id = id, .server = server->id}, id, [id](Ask& ask) -> Plan {
     const auto volume = ask.view().find<Volume>(id);
-    return volume ? print(ask, *volume) : Plan(ask.error(404, fmt::format("Volume {} could not be found.", id.str())));
+    return volume ? print(ask, *volume)
+                  : Plan(ask.error(404, fmt::format("Volume {} could not be found.", id.str())));
   });
   // Of the volume's state nova says 400, of the server's 409.
   change.refused = [](Ask& ask, const IntentRefused& event) -> std::optional<Response> {
     const bool of_volume = event.text.starts_with("Invalid volume");
-    return static_cast<Refusal>(event.refusal) == Refusal::wrong_state && of_volume ? std::optional(ask.error(400, event.text)) : std::nullopt;
+    return static_cast<Refusal>(event.refusal) == Refusal::wrong_state && of_volume
+               ? std::optional(ask.error(400, event.text))
+               : std::nullopt;
   };
   return change;
 }
@@ -97,9 +103,12 @@ Plan detach(Ask& ask) {
   if (!server) return no_server(ask, ask.param(0));
   const auto volume = attached(ask, *server);
   if (!volume) return not_attached(ask, *server);
-  Change change(DetachVolume{.id = volume->id, .server = server->id}, volume->id, [](Ask&) -> Plan { return Response(202); });
+  Change change(DetachVolume{.id = volume->id, .server = server->id}, volume->id,
+                [](Ask&) -> Plan { return Response(202); });
   change.refused = [](Ask& ask, const IntentRefused& event) -> std::optional<Response> {
-    return static_cast<Refusal>(event.refusal) == Refusal::wrong_state ? std::optional(ask.error(400, event.text)) : std::nullopt;
+    return static_cast<Refusal>(event.refusal) == Refusal::wrong_state
+               ? std::optional(ask.error(400, event.text))
+               : std::nullopt;
   };
   return change;
 }
@@ -108,13 +117,15 @@ Plan detach(Ask& ask) {
 
 void register_server_volumes(Api& api) {
   constexpr auto service = Service::compute;
-  constexpr std::string_view all = "/v2.1/servers/{id}/os-volume_attachments", one = "/v2.1/servers/{id}/os-volume_attachments/{volume}";
+  constexpr std::string_view all = "/v2.1/servers/{id}/os-volume_attachments",
+                             one = "/v2.1/servers/{id}/os-volume_attachments/{volume}";
   api.read(service, all, Need::reader, microversioned(list));
   api.read(service, one, Need::reader, microversioned(show));
   api.write(service, Method::post, all, Need::member, microversioned(attach));
   api.write(service, Method::del, one, Need::member, microversioned(detach));
   api.write(service, Method::put, one, Need::member, microversioned([](Ask& ask) -> Plan {
-              return not_implemented(ask, "An attached volume is not swapped for another; detach it and attach the other");
+              return not_implemented(
+                  ask, "An attached volume is not swapped for another; detach it and attach the other");
             }));
 }
 

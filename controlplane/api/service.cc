@@ -14,7 +14,14 @@ Router::Handle serve(Api& api, Route route) {
 }  // namespace
 
 Api::Api(Parts parts, ApiConfig config) : parts_(parts), config_(std::move(config)) {
-  CHECK(parts.router && parts.backend && parts.keyring && parts.passwords && parts.rate && parts.workers && parts.metrics);
+  CHECK(parts.router && parts.backend && parts.keyring && parts.passwords && parts.rate && parts.workers &&
+        parts.metrics);
+}
+
+Api::~Api() {
+  parts_.backend->stop();
+  parts_.passwords->stop();
+  parts_.workers->stop();
 }
 
 void Api::read(Service service, std::string_view pattern, Need need, Handle handle) {
@@ -22,12 +29,15 @@ void Api::read(Service service, std::string_view pattern, Need need, Handle hand
 }
 
 void Api::read_now(Service service, std::string_view pattern, Need need, Handle handle) {
-  router().add(service, Method::get, pattern, serve(*this, {.need = need, .present = true, .handle = std::move(handle)}));
+  router().add(service, Method::get, pattern,
+               serve(*this, {.need = need, .present = true, .handle = std::move(handle)}));
 }
 
-void Api::write(Service service, Method method, std::string_view pattern, Need need, Handle handle, BodyPlan body) {
+void Api::write(Service service, Method method, std::string_view pattern, Need need, Handle handle,
+                BodyPlan body) {
   CHECK(method != Method::get && method != Method::head);
-  router().add(service, method, pattern, serve(*this, {.need = need, .write = true, .handle = std::move(handle)}), body);
+  router().add(service, method, pattern,
+               serve(*this, {.need = need, .write = true, .handle = std::move(handle)}), body);
 }
 
 Plan on_worker(Api& api, std::function<Plan(Ask&)> work) {

@@ -1,13 +1,13 @@
-// The frame that every operation of every service runs in. A resource registers what it answers; the frame does
-// the rest:
+// The frame that every operation of every service runs in. A resource registers what it answers; the frame
+// does the rest:
 //
-//   token → actor, rights            401, 403 in the service's format
-//   rate limit of the project        429 (writes)
-//   X-Reprise-Intent                 the first answer again; another body: 409 (writes)
-//   a fresh view, or that of /at/…   X-Reprise-Stale: true when the log does not answer; 404, 400 for no such moment
-//   the handler                      a Response, a Change or Later (ask.h)
-//   a Change: intent, decision       its refusal as a status (refusals.h); 503 not done, 504 unknown (design 2.5)
-//   then()                           on a view that shows the decision
+//   token → actor, rights           401, 403 in the service's format
+//   rate limit of the project       429 (writes)
+//   X-Reprise-Intent                the first answer again; another body: 409 (writes)
+//   a fresh view, or that of /at/…  X-Reprise-Stale: true when the log does not answer; 404, 400: no such moment
+//   the handler                     a Response, a Change or Later (ask.h)
+//   a Change: intent, decision      its refusal as a status (refusals.h); 503 not done, 504 unknown
+//   then()                          on a view that shows the decision
 //
 // Nothing of it blocks an I/O thread: what is not ready at once goes on on a worker.
 #pragma once
@@ -38,7 +38,7 @@ struct ApiConfig {
   std::string public_url;  // "http://cloud.example.org:8700"; empty: as the request's Host says
   std::string image_dir;   // where uploaded images lie, each under its id
   std::uint64_t image_bytes_max = 256ull << 30;
-  std::int64_t window_ms = 30'000;              // an intent not decided by then is not done
+  std::int64_t window_ms = 30'000;  // an intent not decided by then is not done
   std::int64_t token_lifetime_ms = 12 * 3'600'000;
 };
 
@@ -55,11 +55,13 @@ class Api {
   };
   // Parts outlive it, and it outlives the HTTP server.
   Api(Parts parts, ApiConfig config);
+  ~Api();  // ends its parts' threads: what they run refers to it
 
   // GET and HEAD, now and under /at/.
   void read(Service service, std::string_view pattern, Need need, Handle handle);
   // Everything that is not a GET, in the present.
-  void write(Service service, Method method, std::string_view pattern, Need need, Handle handle, BodyPlan body = {});
+  void write(Service service, Method method, std::string_view pattern, Need need, Handle handle,
+             BodyPlan body = {});
   // A GET of what was never in the log (console, image bytes): under /at/ it is 501.
   void read_now(Service service, std::string_view pattern, Need need, Handle handle);
 

@@ -15,8 +15,10 @@ Attributes subnet_row(const Subnet& subnet) {
   Attributes row(subnet.id.str());
   std::string pools = "[", dns = "[";
   for (const auto& pool : subnet.pools)
-    pools += fmt::format(R"({}{{"start":"{}","end":"{}"}})", pools.size() > 1 ? "," : "", pool.first.str(), pool.last.str());
-  for (const auto address : subnet.dns) dns += fmt::format("{}\"{}\"", dns.size() > 1 ? "," : "", address.str());
+    pools += fmt::format(R"({}{{"start":"{}","end":"{}"}})", pools.size() > 1 ? "," : "", pool.first.str(),
+                         pool.last.str());
+  for (const auto address : subnet.dns)
+    dns += fmt::format("{}\"{}\"", dns.size() > 1 ? "," : "", address.str());
   row.text("name", subnet.name)
       .text("description", subnet.description)
       .text("network_id", subnet.network.str())
@@ -85,7 +87,8 @@ void take_cidr(Fields& subnet, CreateSubnet& intent) {
     const auto [end, error] = std::from_chars(text.data() + slash + 1, text.data() + text.size(), prefix);
     if (error != std::errc{} || end != text.data() + text.size()) prefix = 33;
   }
-  if (!base || prefix > 32) return subnet.fail("cidr", fmt::format("'{}' is not an IPv4 network such as 10.0.0.0/24", text));
+  if (!base || prefix > 32)
+    return subnet.fail("cidr", fmt::format("'{}' is not an IPv4 network such as 10.0.0.0/24", text));
   intent.base = *base;
   intent.prefix = static_cast<std::uint8_t>(prefix);
 }
@@ -137,7 +140,8 @@ Plan create_subnet(Ask& ask) {
                       .dhcp = subnet.optional_boolean("enable_dhcp").value_or(true),
                       .dns = take_dns(subnet),
                       .dhcp_port = ask.new_id<PortId>()};
-  if (subnet.optional_integer("ip_version", 4, 6).value_or(4) != 4) subnet.fail("ip_version", "only 4 is possible here");
+  if (subnet.optional_integer("ip_version", 4, 6).value_or(4) != 4)
+    subnet.fail("ip_version", "only 4 is possible here");
   take_cidr(subnet, intent);
   take_gateway(subnet, intent);
   take_pools(subnet, intent);
@@ -154,7 +158,8 @@ Plan create_subnet(Ask& ask) {
 
 // Fields that a client may repeat but not change.
 void must_stay(Fields& subnet, const Subnet& row) {
-  if (const auto gateway = subnet.optional_string("gateway_ip", 1, 64); gateway && *gateway != row.gateway.str())
+  if (const auto gateway = subnet.optional_string("gateway_ip", 1, 64);
+      gateway && *gateway != row.gateway.str())
     subnet.fail("gateway_ip", "cannot be changed: make another subnet");
   if (subnet.kind("gateway_ip") == JsonKind::null && row.gateway)
     subnet.fail("gateway_ip", "cannot be taken away: make another subnet");
@@ -163,7 +168,8 @@ void must_stay(Fields& subnet, const Subnet& row) {
   if (subnet.kind("allocation_pools") != JsonKind::absent) {
     std::vector<AddressRange> pools;
     for (auto& pool : subnet.objects("allocation_pools", pools_max)) {
-      pools.push_back({take_address(pool, "start", pool.string("start", 1, 64)), take_address(pool, "end", pool.string("end", 1, 64))});
+      pools.push_back({take_address(pool, "start", pool.string("start", 1, 64)),
+                       take_address(pool, "end", pool.string("end", 1, 64))});
       pool.done();
     }
     std::sort(pools.begin(), pools.end());
@@ -176,10 +182,11 @@ Plan update_subnet(Ask& ask) {
   if (!row) return no_such(ask, "Subnet", ask.param(0));
   Fields body = ask.body();
   Fields subnet = body.object("subnet");
-  UpdateSubnet intent{.id = row->id,
-                      .name = subnet.optional_string("name", 0, name_chars_max).value_or(row->name),
-                      .description = subnet.optional_text("description", 0, name_chars_max).value_or(row->description),
-                      .dns = subnet.kind("dns_nameservers") == JsonKind::absent ? row->dns : take_dns(subnet)};
+  UpdateSubnet intent{
+      .id = row->id,
+      .name = subnet.optional_string("name", 0, name_chars_max).value_or(row->name),
+      .description = subnet.optional_text("description", 0, name_chars_max).value_or(row->description),
+      .dns = subnet.kind("dns_nameservers") == JsonKind::absent ? row->dns : take_dns(subnet)};
   must_stay(subnet, *row);
   take_subnet_rest(ask, subnet);
   subnet.done(), body.done();
@@ -197,7 +204,8 @@ Plan delete_subnet(Ask& ask) {
 
 void register_subnets(Api& api) {
   api.read(Service::network, "/v2.0/subnets", Need::reader, list_subnets);
-  api.read(Service::network, "/v2.0/subnets/{id}", Need::reader, [](Ask& ask) { return show(ask, ask.param(0), 200); });
+  api.read(Service::network, "/v2.0/subnets/{id}", Need::reader,
+           [](Ask& ask) { return show(ask, ask.param(0), 200); });
   api.write(Service::network, Method::post, "/v2.0/subnets", Need::member, create_subnet);
   api.write(Service::network, Method::put, "/v2.0/subnets/{id}", Need::member, update_subnet);
   api.write(Service::network, Method::del, "/v2.0/subnets/{id}", Need::member, delete_subnet);

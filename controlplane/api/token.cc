@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint8_t token_version = 1;
 constexpr std::size_t nonce_bytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES;
 constexpr std::size_t tag_bytes = crypto_aead_xchacha20poly1305_ietf_ABYTES;
-constexpr std::size_t open_bytes = 1 + 4 + nonce_bytes;        // version, key id, nonce
+constexpr std::size_t open_bytes = 1 + 4 + nonce_bytes;            // version, key id, nonce
 constexpr std::size_t plain_bytes = 16 + 16 + 8 + 8 + 8 + 16 + 1;  // the claims
 constexpr std::size_t whole_bytes = open_bytes + plain_bytes + tag_bytes;
 constexpr int base64_variant = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
@@ -45,8 +45,9 @@ std::string make_token(const Keyring& keyring, const TokenClaims& claims) {
   const auto key = keyring.making_key();
   Plain plain;
   auto* to = plain.data();
-  for (const auto part : {claims.user.hi, claims.user.lo, claims.project.hi, claims.project.lo,
-                          claims.issued_ms, claims.as_of_ms, claims.expires_ms, claims.audit.hi, claims.audit.lo})
+  for (const auto part :
+       {claims.user.hi, claims.user.lo, claims.project.hi, claims.project.lo, claims.issued_ms,
+        claims.as_of_ms, claims.expires_ms, claims.audit.hi, claims.audit.lo})
     put(to, part);
   *to = claims.methods;
 
@@ -84,8 +85,9 @@ Result<TokenClaims> open_token(const Keyring& keyring, std::string_view token, s
     return forged;
   TokenClaims claims;
   const auto* from = static_cast<const unsigned char*>(plain.data());
-  for (auto* part : {&claims.user.hi, &claims.user.lo, &claims.project.hi, &claims.project.lo,
-                     &claims.issued_ms, &claims.as_of_ms, &claims.expires_ms, &claims.audit.hi, &claims.audit.lo})
+  for (auto* part :
+       {&claims.user.hi, &claims.user.lo, &claims.project.hi, &claims.project.lo, &claims.issued_ms,
+        &claims.as_of_ms, &claims.expires_ms, &claims.audit.hi, &claims.audit.lo})
     *part = take(from);
   claims.methods = *from;
   if (claims.expires_ms <= now_ms) return {Errc::timed_out, "the token has expired: ask for a new one"};

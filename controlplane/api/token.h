@@ -17,9 +17,10 @@ enum TokenMethod : std::uint8_t { by_password = 1, by_token = 2, by_application_
 
 struct TokenClaims {
   UserId user;
-  ProjectId project;  // none: unscoped
+  ProjectId project;            // none: unscoped
   std::uint64_t issued_ms = 0;  // wall time
-  std::uint64_t as_of_ms = 0;   // log time of the state that it was issued in: User::tokens_from_ms is held against it
+  std::uint64_t as_of_ms =
+      0;  // log time of the state that it was issued in: User::tokens_from_ms is held against it
   std::uint64_t expires_ms = 0;
   AnyId audit;
   std::uint8_t methods = by_password;

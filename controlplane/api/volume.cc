@@ -10,11 +10,29 @@ namespace {
 constexpr auto service = Service::volume;
 constexpr std::size_t metadata_items_most = 128;
 
-constexpr std::string_view other_actions[] = {
-    "os-attach", "os-begin_detaching", "os-detach", "os-extend", "os-extend_volume_completion", "os-force_detach", "os-initialize_connection",
-    "os-migrate_volume", "os-migrate_volume_completion", "os-reserve", "os-reset_status", "os-retype", "os-roll_detaching",
-    "os-set_bootable", "os-set_image_metadata", "os-show_image_metadata", "os-terminate_connection", "os-unmanage", "os-unreserve",
-    "os-unset_image_metadata", "os-update_readonly_flag", "os-volume_upload_image", "revert"};
+constexpr std::string_view other_actions[] = {"os-attach",
+                                              "os-begin_detaching",
+                                              "os-detach",
+                                              "os-extend",
+                                              "os-extend_volume_completion",
+                                              "os-force_detach",
+                                              "os-initialize_connection",
+                                              "os-migrate_volume",
+                                              "os-migrate_volume_completion",
+                                              "os-reserve",
+                                              "os-reset_status",
+                                              "os-retype",
+                                              "os-roll_detaching",
+                                              "os-set_bootable",
+                                              "os-set_image_metadata",
+                                              "os-show_image_metadata",
+                                              "os-terminate_connection",
+                                              "os-unmanage",
+                                              "os-unreserve",
+                                              "os-unset_image_metadata",
+                                              "os-update_readonly_flag",
+                                              "os-volume_upload_image",
+                                              "revert"};
 
 Plan print(Ask& ask, VolumeId id, int status) {
   const auto volume = ask.view().find<Volume>(id);
@@ -28,7 +46,8 @@ Plan print(Ask& ask, VolumeId id, int status) {
 }
 
 // Cinder's older names for the two are taken as well.
-std::optional<std::string> either(Fields& fields, std::string_view key, std::string_view old_key, std::size_t most) {
+std::optional<std::string> either(Fields& fields, std::string_view key, std::string_view old_key,
+                                  std::size_t most) {
   auto value = fields.optional_text(key, 0, most);
   auto old = fields.optional_text(old_key, 0, most);
   return value ? value : old;
@@ -46,7 +65,8 @@ void refuse_sources(Fields& volume) {
   refuse("source_replica", "replicas are not here: leave it out");
   if (volume.optional_boolean("multiattach").value_or(false))
     volume.fail("multiattach", "a volume is attached to one server at a time: it must be false");
-  for (const auto key : {"user_id", "project_id", "status", "attach_status"}) volume.ignore(key);  // without effect in cinder too
+  for (const auto key : {"user_id", "project_id", "status", "attach_status"})
+    volume.ignore(key);  // without effect in cinder too
 }
 
 Plan create(Ask& ask) {
@@ -65,7 +85,9 @@ Plan create(Ask& ask) {
     }
   if (const auto type = volume.optional_string("volume_type", 0, 255).value_or("");
       !type.empty() && type != volume_type_name && type != volume_type_id && type != "__DEFAULT__")
-    volume.fail("volume_type", fmt::format("Volume type with name {} could not be found: there is one type, {}", type, volume_type_name));
+    volume.fail("volume_type",
+                fmt::format("Volume type with name {} could not be found: there is one type, {}", type,
+                            volume_type_name));
   for (auto& [key, value] : volume.string_map("metadata", metadata_items_most, 255)) {
     intent.metadata.push_back(std::move(key));
     intent.metadata.push_back(std::move(value));
@@ -78,7 +100,8 @@ Plan create(Ask& ask) {
   if (auto bad = ask.bad()) return std::move(*bad);
   bool zone_known = intent.zone.empty();
   ask.view().each<Node>([&](const Node& node) { zone_known = zone_known || node.zone == intent.zone; });
-  if (!zone_known) return ask.error(400, fmt::format("Availability zone '{}' is invalid: no node is in it.", intent.zone));
+  if (!zone_known)
+    return ask.error(400, fmt::format("Availability zone '{}' is invalid: no node is in it.", intent.zone));
   const auto id = intent.id;
   Change change(std::move(intent), id, [id](Ask& ask) { return print(ask, id, 202); });
   // What the body names and is not there is a mistake in the body: not the volume is missing.
@@ -101,8 +124,10 @@ Plan update(Ask& ask) {
   auto fields = body.object("volume");
   UpdateVolume intent{.id = volume->id, .name = volume->name, .description = volume->description};
   if (auto name = either(fields, "name", "display_name", 255)) intent.name = std::move(*name);
-  if (auto text = either(fields, "description", "display_description", 255)) intent.description = std::move(*text);
-  if (fields.kind("metadata") != JsonKind::absent) fields.fail("metadata", "is set when a volume is created and does not change: leave it out");
+  if (auto text = either(fields, "description", "display_description", 255))
+    intent.description = std::move(*text);
+  if (fields.kind("metadata") != JsonKind::absent)
+    fields.fail("metadata", "is set when a volume is created and does not change: leave it out");
   fields.ignore("metadata");
   fields.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
@@ -122,9 +147,11 @@ Plan act(Ask& ask) {
   const auto body = ask.body();
   const auto keys = body.keys();
   if (auto bad = ask.bad()) return std::move(*bad);
-  if (keys.size() != 1) return ask.error(400, fmt::format("An action is one field; the body has {}.", keys.size()));
+  if (keys.size() != 1)
+    return ask.error(400, fmt::format("An action is one field; the body has {}.", keys.size()));
   const auto& action = keys.front();
-  if (action == "os-force_delete") return Change(DeleteVolume{.id = volume->id}, volume->id, [](Ask&) -> Plan { return Response(202); });
+  if (action == "os-force_delete")
+    return Change(DeleteVolume{.id = volume->id}, volume->id, [](Ask&) -> Plan { return Response(202); });
   if (std::find(std::begin(other_actions), std::end(other_actions), action) != std::end(other_actions))
     return not_here(ask, fmt::format("The action {} of volumes is not here yet", action));
   return ask.error(400, fmt::format("There is no such action: {}", action));
@@ -136,7 +163,8 @@ Plan list_metadata(Ask& ask) {
   std::string body;
   JsonWriter json(body);
   json.begin_object().object("metadata");
-  for (std::size_t i = 0; i + 1 < volume->metadata.size(); i += 2) json.text_key(volume->metadata[i]).value(volume->metadata[i + 1]);
+  for (std::size_t i = 0; i + 1 < volume->metadata.size(); i += 2)
+    json.text_key(volume->metadata[i]).value(volume->metadata[i + 1]);
   json.end_object().end_object();
   return json_response(200, std::move(body));
 }
@@ -150,7 +178,8 @@ Plan keep_metadata(Ask& ask) {
 
 Handle in_project(Handle handle) {
   return microversioned([handle = std::move(handle)](Ask& ask) -> Plan {
-    if (ask.id<ProjectId>(0) != ask.actor().project) return ask.error(400, "Malformed request url: the project in it is not the token's.");
+    if (ask.id<ProjectId>(0) != ask.actor().project)
+      return ask.error(400, "Malformed request url: the project in it is not the token's.");
     return handle(ask);
   });
 }
@@ -162,7 +191,9 @@ std::optional<Volume> seen_volume(Ask& ask) {
   return volume;
 }
 
-Response no_volume(const Ask& ask, std::string_view id) { return ask.error(404, fmt::format("Volume {} could not be found.", id)); }
+Response no_volume(const Ask& ask, std::string_view id) {
+  return ask.error(404, fmt::format("Volume {} could not be found.", id));
+}
 
 Response not_here(const Ask& ask, std::string_view what) { return ask.error(501, fmt::format("{}.", what)); }
 
@@ -173,7 +204,8 @@ void register_volume_records(Api& api) {
   api.write(service, Method::put, one, Need::member, in_project(update));
   api.write(service, Method::del, one, Need::member, in_project(remove));
   api.write(service, Method::post, "/v3/{project}/volumes/{id}/action", Need::member, in_project(act));
-  constexpr std::string_view metadata = "/v3/{project}/volumes/{id}/metadata", item = "/v3/{project}/volumes/{id}/metadata/{key}";
+  constexpr std::string_view metadata = "/v3/{project}/volumes/{id}/metadata",
+                             item = "/v3/{project}/volumes/{id}/metadata/{key}";
   api.read(service, metadata, Need::reader, in_project(list_metadata));
   api.write(service, Method::post, metadata, Need::member, in_project(keep_metadata));
   api.write(service, Method::put, metadata, Need::member, in_project(keep_metadata));

@@ -12,12 +12,15 @@ constexpr auto service = Service::volume;
 constexpr unsigned since = 27;
 
 void write_attachment(JsonWriter& json, const Volume& volume, bool details) {
-  const char* status = volume.status == VolumeStatus::attaching ? "attaching" : volume.status == VolumeStatus::detaching ? "detaching" : "attached";
+  const char* status = volume.status == VolumeStatus::attaching   ? "attaching"
+                       : volume.status == VolumeStatus::detaching ? "detaching"
+                                                                  : "attached";
   json.begin_object().field("id", attachment_of(volume).str()).field("status", status);
   json.field("instance", volume.server.str()).field("volume_id", volume.id.str());
   if (details) {
     json.key("attached_at");
-    volume.attached_ms ? json.value(time_micros(static_cast<std::uint64_t>(volume.attached_ms))) : json.null();
+    volume.attached_ms ? json.value(time_micros(static_cast<std::uint64_t>(volume.attached_ms)))
+                       : json.null();
     json.key("detached_at").null().field("attach_mode", "rw").object("connection_info").end_object();
   }
   json.end_object();
@@ -43,7 +46,8 @@ Plan list(Ask& ask, bool details) {
   JsonWriter json(body);
   json.begin_object().array("attachments");
   for (const auto& row : rows)
-    if ((!server || *server == row.server.str()) && (!volume || *volume == row.id.str())) write_attachment(json, row, details);
+    if ((!server || *server == row.server.str()) && (!volume || *volume == row.id.str()))
+      write_attachment(json, row, details);
   json.end_array().end_object();
   return json_response(200, std::move(body));
 }
@@ -58,12 +62,14 @@ Plan show(Ask& ask) {
     json.end_object();
     return json_response(200, std::move(body));
   }
-  return ask.error(404, fmt::format("Volume attachment could not be found with filter: attachment_id = {}.", ask.param(1)));
+  return ask.error(404, fmt::format("Volume attachment could not be found with filter: attachment_id = {}.",
+                                    ask.param(1)));
 }
 
 Handle from_since(Handle handle) {
   return in_project([handle = std::move(handle)](Ask& ask) -> Plan {
-    if (microversion(ask) < since) return ask.error(404, "The resource could not be found: attachments want microversion 3.27.");
+    if (microversion(ask) < since)
+      return ask.error(404, "The resource could not be found: attachments want microversion 3.27.");
     return handle(ask);
   });
 }
@@ -71,11 +77,15 @@ Handle from_since(Handle handle) {
 }  // namespace
 
 void register_volume_attachments(Api& api) {
-  api.read(service, "/v3/{project}/attachments", Need::reader, from_since([](Ask& ask) { return list(ask, false); }));
-  api.read(service, "/v3/{project}/attachments/detail", Need::reader, from_since([](Ask& ask) { return list(ask, true); }));
+  api.read(service, "/v3/{project}/attachments", Need::reader,
+           from_since([](Ask& ask) { return list(ask, false); }));
+  api.read(service, "/v3/{project}/attachments/detail", Need::reader,
+           from_since([](Ask& ask) { return list(ask, true); }));
   api.read(service, "/v3/{project}/attachments/{id}", Need::reader, from_since(show));
   const auto refused = from_since([](Ask& ask) -> Plan {
-    return not_here(ask, "Volumes are attached and detached through the server: POST and DELETE of compute's servers/{id}/os-volume_attachments");
+    return not_here(ask,
+                    "Volumes are attached and detached through the server: POST and DELETE of compute's "
+                    "servers/{id}/os-volume_attachments");
   });
   api.write(service, Method::post, "/v3/{project}/attachments", Need::member, refused);
   api.write(service, Method::put, "/v3/{project}/attachments/{id}", Need::member, refused);

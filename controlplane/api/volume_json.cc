@@ -16,13 +16,20 @@ void write_time(JsonWriter& json, std::string_view key, std::int64_t ms) {
 
 const char* volume_status_word(VolumeStatus status) {
   switch (status) {
-    case VolumeStatus::creating: return "creating";
-    case VolumeStatus::available: return "available";
-    case VolumeStatus::attaching: return "attaching";
-    case VolumeStatus::in_use: return "in-use";
-    case VolumeStatus::detaching: return "detaching";
-    case VolumeStatus::deleting: return "deleting";
-    case VolumeStatus::error: return "error";
+    case VolumeStatus::creating:
+      return "creating";
+    case VolumeStatus::available:
+      return "available";
+    case VolumeStatus::attaching:
+      return "attaching";
+    case VolumeStatus::in_use:
+      return "in-use";
+    case VolumeStatus::detaching:
+      return "detaching";
+    case VolumeStatus::deleting:
+      return "deleting";
+    case VolumeStatus::error:
+      return "error";
   }
   return "?";
 }
@@ -39,7 +46,8 @@ const VolumeWriter::Place& VolumeWriter::place_of(const Volume& volume) {
   const auto [at, made] = places_.try_emplace(volume.node);
   if (made) {
     const auto node = ask_.view().find<Node>(volume.node);
-    at->second = node ? Place{node->name, node->zone.empty() ? "nova" : node->zone} : Place{volume.node.str(), volume.zone};
+    at->second = node ? Place{node->name, node->zone.empty() ? "nova" : node->zone}
+                      : Place{volume.node.str(), volume.zone};
   }
   return at->second;
 }
@@ -64,9 +72,12 @@ void VolumeWriter::write_image(JsonWriter& json, const Volume& volume) {
   if (!volume.image) return;
   json.object("volume_image_metadata").field("image_id", volume.image.str());
   if (const auto image = ask_.view().find<Image>(volume.image)) {
-    json.field("image_name", image->name).field("checksum", image->md5).field("disk_format", image->disk_format);
+    json.field("image_name", image->name)
+        .field("checksum", image->md5)
+        .field("disk_format", image->disk_format);
     json.field("container_format", image->container_format).field("size", std::to_string(image->size));
-    json.field("min_disk", std::to_string(image->min_disk_gib)).field("min_ram", std::to_string(image->min_ram_mib));
+    json.field("min_disk", std::to_string(image->min_disk_gib))
+        .field("min_ram", std::to_string(image->min_ram_mib));
   }
   json.end_object();
 }
@@ -76,7 +87,10 @@ void VolumeWriter::write(JsonWriter& json, const Volume& volume) {
   const auto path = "/volume/v3/" + volume.project.hex() + "/volumes/" + id;
   json.begin_object().field("id", id).field_or_null("name", volume.name).array("links");
   json.begin_object().field("rel", "self").field("href", ask_.url(path)).end_object();
-  json.begin_object().field("rel", "bookmark").field("href", ask_.url("/volume/" + volume.project.hex() + "/volumes/" + id)).end_object();
+  json.begin_object()
+      .field("rel", "bookmark")
+      .field("href", ask_.url("/volume/" + volume.project.hex() + "/volumes/" + id))
+      .end_object();
   json.end_array();
   if (!details_) {
     json.end_object();
@@ -88,9 +102,15 @@ void VolumeWriter::write(JsonWriter& json, const Volume& volume) {
   write_time(json, "updated_at", volume.updated_ms);
   json.field("volume_type", volume_type_name).key("snapshot_id").null().key("source_volid").null();
   json.object("metadata");
-  for (std::size_t i = 0; i + 1 < volume.metadata.size(); i += 2) json.text_key(volume.metadata[i]).value(volume.metadata[i + 1]);
+  for (std::size_t i = 0; i + 1 < volume.metadata.size(); i += 2)
+    json.text_key(volume.metadata[i]).value(volume.metadata[i + 1]);
   json.end_object().field("user_id", volume.user.hex()).field("bootable", volume.image ? "true" : "false");
-  json.field("encrypted", false).key("replication_status").null().key("consistencygroup_id").null().field("multiattach", false);
+  json.field("encrypted", false)
+      .key("replication_status")
+      .null()
+      .key("consistencygroup_id")
+      .null()
+      .field("multiattach", false);
   write_attachments(json, volume);
   write_image(json, volume);
   json.key("migration_status").null().field("os-vol-tenant-attr:tenant_id", volume.project.hex());

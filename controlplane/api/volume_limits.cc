@@ -15,10 +15,12 @@ Plan limits(Ask& ask) {
   std::string body;
   JsonWriter json(body);
   json.begin_object().object("limits").array("rate").end_array().object("absolute");
-  json.field("maxTotalVolumes", of(quota.limit, Resource::volumes)).field("totalVolumesUsed", of(quota.used, Resource::volumes));
-  json.field("maxTotalVolumeGigabytes", of(quota.limit, Resource::gigabytes)).field("totalGigabytesUsed", of(quota.used, Resource::gigabytes));
-  for (const auto key : {"maxTotalSnapshots", "totalSnapshotsUsed", "maxTotalBackups", "totalBackupsUsed", "maxTotalBackupGigabytes",
-                         "totalBackupGigabytesUsed"})
+  json.field("maxTotalVolumes", of(quota.limit, Resource::volumes))
+      .field("totalVolumesUsed", of(quota.used, Resource::volumes));
+  json.field("maxTotalVolumeGigabytes", of(quota.limit, Resource::gigabytes))
+      .field("totalGigabytesUsed", of(quota.used, Resource::gigabytes));
+  for (const auto key : {"maxTotalSnapshots", "totalSnapshotsUsed", "maxTotalBackups", "totalBackupsUsed",
+                         "maxTotalBackupGigabytes", "totalBackupGigabytesUsed"})
     json.field(key, 0);
   json.end_object().end_object().end_object();
   return json_response(200, std::move(body));
@@ -28,7 +30,13 @@ void write_set(JsonWriter& json, const ProjectQuota& quota, bool usage) {
   const auto write = [&](std::string_view key, std::int64_t limit, std::int64_t used) {
     json.text_key(key);
     if (!usage) json.value(limit);
-    else json.begin_object().field("limit", limit).field("in_use", used).field("reserved", 0).field("allocated", 0).end_object();
+    else
+      json.begin_object()
+          .field("limit", limit)
+          .field("in_use", used)
+          .field("reserved", 0)
+          .field("allocated", 0)
+          .end_object();
   };
   const auto volumes = of(quota.limit, Resource::volumes), volumes_used = of(quota.used, Resource::volumes);
   const auto size = of(quota.limit, Resource::gigabytes), size_used = of(quota.used, Resource::gigabytes);
@@ -53,8 +61,10 @@ Plan print(std::string_view id, const ProjectQuota& quota, bool usage) {
 
 std::optional<Response> refuse_project(Ask& ask, std::optional<ProjectId> project) {
   if ((!project || *project != ask.actor().project) && !ask.actor().rights.admin)
-    return ask.error(403, "Policy doesn't allow volume_extension:quotas:show to be performed on another project.");
-  if (!project || !ask.view().contains<Project>(*project)) return ask.error(404, fmt::format("Project {} could not be found.", ask.param(1)));
+    return ask.error(403,
+                     "Policy doesn't allow volume_extension:quotas:show to be performed on another project.");
+  if (!project || !ask.view().contains<Project>(*project))
+    return ask.error(404, fmt::format("Project {} could not be found.", ask.param(1)));
   return std::nullopt;
 }
 
@@ -77,7 +87,8 @@ Plan update_set(Ask& ask) {
   read_limit(fields, "volumes", Resource::volumes, force, quota);
   read_limit(fields, "gigabytes", Resource::gigabytes, force, quota);
   for (const auto key : not_here_keys)
-    if (fields.optional_integer(key, -1, INT32_MAX).value_or(0) > 0) fields.fail(key, "there are none of these here yet: leave it out");
+    if (fields.optional_integer(key, -1, INT32_MAX).value_or(0) > 0)
+      fields.fail(key, "there are none of these here yet: leave it out");
   if (fields.optional_integer("per_volume_gigabytes", -1, INT32_MAX).value_or(-1) != -1)
     fields.fail("per_volume_gigabytes", "is not limited by project here: leave it out, or give -1");
   fields.done(), body.done();
@@ -90,7 +101,8 @@ Plan reset_set(Ask& ask) {
   const auto project = ask.id<ProjectId>(1);
   if (auto refused = refuse_project(ask, project)) return std::move(*refused);
   auto limits = quota_of(ask.view(), *project).limit;
-  for (const auto resource : {Resource::volumes, Resource::gigabytes}) of(limits, resource) = of(default_limits, resource);
+  for (const auto resource : {Resource::volumes, Resource::gigabytes})
+    of(limits, resource) = of(default_limits, resource);
   return Change(set_quota(*project, limits), *project, [](Ask&) -> Plan { return Response(200); });
 }
 
@@ -114,7 +126,8 @@ void register_volume_limits(Api& api) {
   api.write(service, Method::put, one, Need::admin, in_project(update_set));
   api.write(service, Method::del, one, Need::admin, in_project(reset_set));
   api.read(service, "/v3/{project}/os-quota-class-sets/{class}", Need::admin, in_project(show_class));
-  api.write(service, Method::put, "/v3/{project}/os-quota-class-sets/{class}", Need::admin, in_project([](Ask& ask) -> Plan {
+  api.write(service, Method::put, "/v3/{project}/os-quota-class-sets/{class}", Need::admin,
+            in_project([](Ask& ask) -> Plan {
               return not_here(ask, "The default quotas do not change; set the quota of each project");
             }));
 }

@@ -9,7 +9,8 @@ namespace {
 
 constexpr auto service = Service::volume;
 constexpr std::size_t volumes_a_page_max = 1000;
-constexpr std::string_view paging[] = {"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants", "project_id", "tenant_id"};
+constexpr std::string_view paging[] = {"limit",    "marker",      "offset",     "sort",     "sort_key",
+                                       "sort_dir", "all_tenants", "project_id", "tenant_id"};
 
 using Test = std::function<bool(const Volume&)>;
 using Order = std::function<int(const Volume&, const Volume&)>;
@@ -20,7 +21,9 @@ int order_of(const T& a, const T& b) {
 }
 
 Order order_by(std::string_view key) {
-  const auto by = [](auto member) { return [member](const Volume& a, const Volume& b) { return order_of(a.*member, b.*member); }; };
+  const auto by = [](auto member) {
+    return [member](const Volume& a, const Volume& b) { return order_of(a.*member, b.*member); };
+  };
   if (key == "created_at") return by(&Volume::born);
   if (key == "updated_at") return by(&Volume::updated_ms);
   if (key == "id") return by(&Volume::id);
@@ -41,15 +44,20 @@ std::vector<Order> read_order(Ask& ask) {
       const auto colon = part.find(':');
       wished.emplace_back(part.substr(0, colon), colon == part.npos ? "desc" : part.substr(colon + 1));
     }
-  if (const auto key = ask.query("sort_key")) wished.emplace_back(*key, ask.query("sort_dir").value_or("desc"));
+  if (const auto key = ask.query("sort_key"))
+    wished.emplace_back(*key, ask.query("sort_dir").value_or("desc"));
   if (wished.empty()) wished.emplace_back("created_at", "desc");
   wished.emplace_back("id", "desc");
   std::vector<Order> orders;
   for (const auto& [key, direction] : wished) {
     auto order = order_by(key);
-    if (!order) ask.mistakes().add("sort", "must be one of: created_at, updated_at, id, name, size, status, bootable, availability_zone, host");
+    if (!order)
+      ask.mistakes().add("sort",
+                         "must be one of: created_at, updated_at, id, name, size, status, bootable, "
+                         "availability_zone, host");
     else if (direction == "asc") orders.push_back(std::move(order));
-    else if (direction == "desc") orders.push_back([order = std::move(order)](const Volume& a, const Volume& b) { return order(b, a); });
+    else if (direction == "desc")
+      orders.push_back([order = std::move(order)](const Volume& a, const Volume& b) { return order(b, a); });
     else ask.mistakes().add("sort", "a direction must be asc or desc");
   }
   return orders;
@@ -70,7 +78,8 @@ Test metadata_test(Ask& ask, std::string_view text) {
   return [parts](const Volume& row) {
     for (std::size_t i = 0; i + 1 < parts.size(); i += 2) {
       bool has = false;
-      for (std::size_t j = 0; j + 1 < row.metadata.size(); j += 2) has = has || (row.metadata[j] == parts[i] && row.metadata[j + 1] == parts[i + 1]);
+      for (std::size_t j = 0; j + 1 < row.metadata.size(); j += 2)
+        has = has || (row.metadata[j] == parts[i] && row.metadata[j + 1] == parts[i + 1]);
       if (!has) return false;
     }
     return true;
@@ -80,21 +89,29 @@ Test metadata_test(Ask& ask, std::string_view text) {
 Test test_of(Ask& ask, const std::string& key, std::string_view value) {
   const auto text = std::string(value);
   if (key == "name" || key == "display_name") return [text](const Volume& row) { return row.name == text; };
-  if (key == "name~" && microversion(ask) >= 34) return [text](const Volume& row) { return row.name.find(text) != std::string::npos; };
-  if (key == "status") return [text](const Volume& row) { return same_ignoring_case(text, volume_status_word(row.status)); };
+  if (key == "name~" && microversion(ask) >= 34)
+    return [text](const Volume& row) { return row.name.find(text) != std::string::npos; };
+  if (key == "status")
+    return [text](const Volume& row) { return same_ignoring_case(text, volume_status_word(row.status)); };
   if (key == "id") return [id = VolumeId::parse(value)](const Volume& row) { return id && row.id == *id; };
   if (key == "size") return [text](const Volume& row) { return std::to_string(row.size_gib) == text; };
-  if (key == "user_id") return [user = UserId::parse(value)](const Volume& row) { return user && row.user == *user; };
-  if (key == "image_id") return [image = ImageId::parse(value)](const Volume& row) { return image && row.image == *image; };
-  if (key == "bootable") return [wished = ask.flag(key).value_or(false)](const Volume& row) { return bool(row.image) == wished; };
+  if (key == "user_id")
+    return [user = UserId::parse(value)](const Volume& row) { return user && row.user == *user; };
+  if (key == "image_id")
+    return [image = ImageId::parse(value)](const Volume& row) { return image && row.image == *image; };
+  if (key == "bootable")
+    return [wished = ask.flag(key).value_or(false)](const Volume& row) { return bool(row.image) == wished; };
   if (key == "metadata") return metadata_test(ask, value);
-  if (key == "volume_type") return [local = text == volume_type_name || text == volume_type_id](const Volume&) { return local; };
+  if (key == "volume_type")
+    return [local = text == volume_type_name || text == volume_type_id](const Volume&) { return local; };
   if (key == "availability_zone" || (key == "host" && ask.actor().rights.admin)) {
     std::vector<NodeId> nodes;
     ask.view().each<Node>([&](const Node& node) {
-      if ((key == "host" ? node.name : node.zone) == value.substr(0, value.find('@'))) nodes.push_back(node.id);
+      if ((key == "host" ? node.name : node.zone) == value.substr(0, value.find('@')))
+        nodes.push_back(node.id);
     });
-    return [nodes](const Volume& row) { return std::find(nodes.begin(), nodes.end(), row.node) != nodes.end(); };
+    return
+        [nodes](const Volume& row) { return std::find(nodes.begin(), nodes.end(), row.node) != nodes.end(); };
   }
   ask.mistakes().add(key, "is no filter of volumes: leave it out");
   return {};
@@ -120,7 +137,8 @@ std::optional<Response> read_project(Ask& ask, ProjectId& project, bool& none) {
 std::vector<Volume> rows_of(Ask& ask, ProjectId project, const std::vector<Test>& tests) {
   std::vector<Volume> rows;
   const auto take = [&](const Volume& row) {
-    if (std::all_of(tests.begin(), tests.end(), [&](const Test& test) { return test(row); })) rows.push_back(row);
+    if (std::all_of(tests.begin(), tests.end(), [&](const Test& test) { return test(row); }))
+      rows.push_back(row);
   };
   if (project) ask.view().each_by<Volume>(Volume::by_project, encode_key(project), take);
   else ask.view().each<Volume>(take);
@@ -139,7 +157,8 @@ Plan list(Ask& ask, bool details) {
   const auto orders = read_order(ask);
   std::size_t offset = 0;
   if (const auto text = ask.query("offset"); text && !text->empty()) {
-    if (text->size() > 9 || text->find_first_not_of("0123456789") != text->npos) ask.mistakes().add("offset", "must be a whole number, 0 or more");
+    if (text->size() > 9 || text->find_first_not_of("0123456789") != text->npos)
+      ask.mistakes().add("offset", "must be a whole number, 0 or more");
     else offset = std::stoul(std::string(*text));
   }
   if (auto bad = ask.bad()) return std::move(*bad);
@@ -186,8 +205,10 @@ Plan summary(Ask& ask) {
 }  // namespace
 
 void register_volume_list(Api& api) {
-  api.read(service, "/v3/{project}/volumes", Need::reader, in_project([](Ask& ask) { return list(ask, false); }));
-  api.read(service, "/v3/{project}/volumes/detail", Need::reader, in_project([](Ask& ask) { return list(ask, true); }));
+  api.read(service, "/v3/{project}/volumes", Need::reader,
+           in_project([](Ask& ask) { return list(ask, false); }));
+  api.read(service, "/v3/{project}/volumes/detail", Need::reader,
+           in_project([](Ask& ask) { return list(ask, true); }));
   api.read(service, "/v3/{project}/volumes/summary", Need::reader, in_project(summary));
 }
 

@@ -9,7 +9,7 @@ WorkerPool::WorkerPool(int threads, std::size_t queue_max) : queue_max_(queue_ma
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
 }
 
-WorkerPool::~WorkerPool() {
+void WorkerPool::stop() {
   std::deque<std::function<void()>> dropped;  // destroyed outside the lock: they may answer requests
   {
     const std::lock_guard lock(mutex_);
@@ -17,7 +17,8 @@ WorkerPool::~WorkerPool() {
     dropped.swap(queue_);
   }
   changed_.notify_all();
-  for (auto& thread : threads_) thread.join();
+  for (auto& thread : threads_)
+    if (thread.joinable()) thread.join();
 }
 
 bool WorkerPool::post(std::function<void()> work) {

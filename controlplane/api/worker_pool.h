@@ -19,7 +19,9 @@ class WorkerPool {
  public:
   WorkerPool(int threads, std::size_t queue_max);
   WorkerPool(const WorkerPool&) = delete;
-  ~WorkerPool();
+  ~WorkerPool() { stop(); }
+  // From then on post() says no, and nothing runs any more.
+  void stop();
 
   // False: the queue is full, `work` was not taken.
   [[nodiscard]] bool post(std::function<void()> work);

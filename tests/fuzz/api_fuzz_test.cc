@@ -1,9 +1,9 @@
-// Every route of identity and network, with bodies and queries that were damaged in a reproducible way: whatever is
-// sent, the answer is a clear one and never a 5xx, the process lives, and the state can still be read.
+// Every route of identity and network, with bodies and queries that were damaged in a reproducible way:
+// whatever is sent, the answer is a clear one and never a 5xx, the process lives, and the state can still be
+// read.
 #include <fmt/format.h>
 
-#include <random>
-
+#include "tests/fuzz/damage.h"
 #include "tests/unit/api_rig.h"
 
 namespace reprise::api {
@@ -15,69 +15,34 @@ struct Seed {
   const char* body;
 };
 constexpr Seed seeds[] = {
-    {"POST", "/identity/v3/auth/tokens", R"({"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},"password":"x"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}})"},
+    {"POST", "/identity/v3/auth/tokens",
+     R"({"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":)"
+     R"({"id":"default"},"password":"x"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}})"},
     {"GET", "/identity/v3/auth/tokens", ""},
     {"DELETE", "/identity/v3/auth/tokens", ""},
-    {"POST", "/identity/v3/projects", R"({"project":{"name":"p%","description":"d","enabled":true,"domain_id":"default"}})"},
+    {"POST", "/identity/v3/projects",
+     R"({"project":{"name":"p%","description":"d","enabled":true,"domain_id":"default"}})"},
     {"PATCH", "/identity/v3/projects/@project", R"({"project":{"description":"x"}})"},
     {"POST", "/identity/v3/users", R"({"user":{"name":"u%","email":"e","default_project_id":"@project"}})"},
     {"POST", "/identity/v3/roles", R"({"role":{"name":"r%"}})"},
     {"PUT", "/identity/v3/projects/@project/users/@user/roles/@role", ""},
     {"GET", "/identity/v3/role_assignments?user.id=@user&include_names=true", ""},
     {"GET", "/identity/v3/users?name=admin&limit=2", ""},
-    {"POST", "/network/v2.0/networks", R"({"network":{"name":"n%","mtu":1400,"shared":false,"admin_state_up":true,"provider:segmentation_id":7}})"},
+    {"POST", "/network/v2.0/networks",
+     R"({"network":{"name":"n%","mtu":1400,"shared":false,"admin_state_up":true,)"
+     R"("provider:segmentation_id":7}})"},
     {"PUT", "/network/v2.0/networks/@network", R"({"network":{"name":"m","admin_state_up":false}})"},
-    {"POST", "/network/v2.0/subnets", R"({"subnet":{"network_id":"@network","ip_version":4,"cidr":"10.%.0.0/24","gateway_ip":null,"allocation_pools":[{"start":"10.%.0.9","end":"10.%.0.20"}],"dns_nameservers":["1.1.1.1"]}})"},
-    {"POST", "/network/v2.0/ports", R"({"port":{"network_id":"@network","fixed_ips":[{"ip_address":"10.0.0.5"}],"mac_address":"fa:16:3e:00:00:01"}})"},
+    {"POST", "/network/v2.0/subnets",
+     R"({"subnet":{"network_id":"@network","ip_version":4,"cidr":"10.%.0.0/24","gateway_ip":null,)"
+     R"("allocation_pools":[{"start":"10.%.0.9","end":"10.%.0.20"}],"dns_nameservers":["1.1.1.1"]}})"},
+    {"POST", "/network/v2.0/ports",
+     R"({"port":{"network_id":"@network","fixed_ips":[{"ip_address":"10.0.0.5"}],)"
+     R"("mac_address":"fa:16:3e:00:00:01"}})"},
     {"PUT", "/network/v2.0/quotas/@project", R"({"quota":{"network":900,"port":900,"subnet":900}})"},
     {"GET", "/network/v2.0/ports?network_id=@network&fields=id&sort_key=id&sort_dir=asc", ""},
     {"GET", "/at/2/network/v2.0/networks?limit=1", ""},
     {"GET", "/events?follow=false&from=3.1", ""},
 };
-
-class Damage {
- public:
-  explicit Damage(std::uint32_t seed) : random_(seed) {}
-
-  std::size_t below(std::size_t n) { return n == 0 ? 0 : random_() % n; }
-  std::string damage(std::string text) {
-    for (std::size_t n = below(4); n > 0; --n) once(text);
-    return text;
-  }
-
- private:
-  void once(std::string& text) {
-    constexpr const char* pieces[] = {"null", "[]", "{}", "\"\"", "-1", "9223372036854775808", "1e400", "true", "\\u0000", "\"", "[[[[[[[[[[[[[[[[[[",
-                                      "\xff\xfe", "\xc3", "..", "%00", "\n", "0.0.0.0/0", "255.255.255.255", "\"\\ud800\"", "{\"a\":{\"a\":{}}}"};
-    const auto at = below(text.size() + 1);
-    switch (below(5)) {
-      case 0:
-        text.insert(at, pieces[below(std::size(pieces))]);
-        break;
-      case 1:
-        text.erase(at, below(12));
-        break;
-      case 2:
-        if (at < text.size()) text[at] = static_cast<char>(below(256));
-        break;
-      case 3:
-        text.insert(at, text.substr(below(text.size() + 1), below(40)));
-        break;
-      case 4:  // one JSON value for another
-        if (const auto colon = text.find(':', at); colon != text.npos) {
-          auto end = text.find_first_of(",}", colon);
-          if (end == text.npos) end = text.size();
-          text.replace(colon + 1, end - colon - 1, pieces[below(std::size(pieces))]);
-        }
-        break;
-    }
-  }
-  std::mt19937 random_;
-};
-
-void replace_all(std::string& text, std::string_view what, const std::string& with) {
-  for (auto at = text.find(what); at != text.npos; at = text.find(what, at + with.size())) text.replace(at, what.size(), with);
-}
 
 }  // namespace
 
@@ -101,7 +66,9 @@ TEST_CASE("Damaged requests get clear answers", "[fuzz]") {
     Request probe;  // what the HTTP server refuses by itself never comes here
     if (!probe.set_target(target)) continue;
     INFO(seed.method << " " << target << "\n" << body);
-    const auto answer = rig.ask(seed.method, target, body, {{"X-Auth-Token", rig.admin_token}, {"X-Subject-Token", rig.admin_token.substr(damage.below(3))}});
+    const auto answer = rig.ask(
+        seed.method, target, body,
+        {{"X-Auth-Token", rig.admin_token}, {"X-Subject-Token", rig.admin_token.substr(damage.below(3))}});
     REQUIRE(answer.status() < 500);
     (answer.status() < 400 ? good : refused) += 1;
     if (answer.response.lines) answer.response.lines->gone();
@@ -111,7 +78,8 @@ TEST_CASE("Damaged requests get clear answers", "[fuzz]") {
   CHECK(refused > 300);
   CHECK(rig.ask("GET", "/healthz").text("status") == "ok");
   CHECK(rig.projection->status().broken.empty());
-  CHECK(rig.projection->with_state([](const State& state, const Head&) { return check_counters(state); }).empty());
+  CHECK(rig.projection->with_state([](const State& state, const Head&) { return check_counters(state); })
+            .empty());
 }
 
 }  // namespace reprise::api

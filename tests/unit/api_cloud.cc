@@ -27,14 +27,26 @@ bool has_claim(const Record& record) {
 }  // namespace
 
 ApiCloud::ApiCloud(int nodes, ApiRig::Options options) : rig(std::move(options), register_resources) {
-  AgentSource source{.with_state = [this](const auto& f) { rig.projection->with_state([&](const State& s, const Head& h) { f(s, h); }); },
+  AgentSource source{.with_state =
+                         [this](const auto& f) {
+                           rig.projection->with_state([&](const State& s, const Head& h) { f(s, h); });
+                         },
                      .fresh = [this](auto callback) { rig.projection->fresh(std::move(callback)); }};
-  agents_ = std::make_unique<AgentHost>(*rig.log, std::move(source), ReconcilerOptions{}, [](const std::string&) {});
+  agents_ = std::make_unique<AgentHost>(*rig.log, std::move(source), ReconcilerOptions{},
+                                        [](const std::string&) {});
   for (int i = 1; i <= nodes; ++i) {
     auto& host = *hosts.emplace_back(std::make_unique<SimulatedHost>(fmt::format("boot-{}", i)));
-    agents_->add({.id = random_id().as<NodeId>(), .name = fmt::format("node-{}", i), .boot_id = fmt::format("boot-{}", i), .vcpus = 64,
-                  .ram_mib = 64 * 1024, .disk_gib = 10'000, .compute_driver = "simulated", .storage_driver = "simulated",
-                  .network_driver = "simulated", .address = "127.0.0.1", .version = "test"},
+    agents_->add({.id = random_id().as<NodeId>(),
+                  .name = fmt::format("node-{}", i),
+                  .boot_id = fmt::format("boot-{}", i),
+                  .vcpus = 64,
+                  .ram_mib = 64 * 1024,
+                  .disk_gib = 10'000,
+                  .compute_driver = "simulated",
+                  .storage_driver = "simulated",
+                  .network_driver = "simulated",
+                  .address = "127.0.0.1",
+                  .version = "test"},
                  host.compute(), host.storage(), host.network());
   }
   watch_ = rig.projection->watch([this](const Folded& folded) {
@@ -45,7 +57,8 @@ ApiCloud::ApiCloud(int nodes, ApiRig::Options options) : rig(std::move(options),
   });
   agents_->start();
   until("/compute/v2.1/os-hypervisors/detail", "hypervisors.0.state", nodes > 0 ? "up" : "");
-  if (nodes > 1) until("/compute/v2.1/os-hypervisors/statistics", "hypervisor_statistics.count", std::to_string(nodes));
+  if (nodes > 1)
+    until("/compute/v2.1/os-hypervisors/statistics", "hypervisor_statistics.count", std::to_string(nodes));
 }
 
 ApiCloud::~ApiCloud() {
@@ -65,12 +78,16 @@ RigAnswer ApiCloud::wait_for(std::string_view target, const Headers& headers, Do
     auto answer = ask("GET", target, {}, headers);
     if (done(answer)) return answer;
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_until(lock, deadline, [&] { return records_ != seen; })) FAIL(target << " never became so; last: " << answer.status() << " " << answer.body());
+    if (!changed_.wait_until(lock, deadline, [&] { return records_ != seen; }))
+      FAIL(target << " never became so; last: " << answer.status() << " " << answer.body());
   }
 }
 
-RigAnswer ApiCloud::until(std::string_view target, std::string_view path, std::string_view value, Headers headers) {
-  return wait_for(target, headers, [&](const RigAnswer& answer) { return answer.status() == 200 && answer.text(path) == value; });
+RigAnswer ApiCloud::until(std::string_view target, std::string_view path, std::string_view value,
+                          Headers headers) {
+  return wait_for(target, headers, [&](const RigAnswer& answer) {
+    return answer.status() == 200 && answer.text(path) == value;
+  });
 }
 
 RigAnswer ApiCloud::until_status(std::string_view target, int status, Headers headers) {
@@ -78,8 +95,9 @@ RigAnswer ApiCloud::until_status(std::string_view target, int status, Headers he
 }
 
 std::string ApiCloud::add_flavor(std::string_view name, int vcpus, int ram, int disk) {
-  const auto made = ask("POST", "/compute/v2.1/flavors",
-                        fmt::format(R"({{"flavor":{{"name":"{}","vcpus":{},"ram":{},"disk":{}}}}})", name, vcpus, ram, disk));
+  const auto made = ask(
+      "POST", "/compute/v2.1/flavors",
+      fmt::format(R"({{"flavor":{{"name":"{}","vcpus":{},"ram":{},"disk":{}}}}})", name, vcpus, ram, disk));
   INFO(made.body());
   REQUIRE(made.status() == 200);
   return made.text("flavor.id");
@@ -104,24 +122,29 @@ class WholeUpload final : public Upload {
 }  // namespace
 
 std::string ApiCloud::add_image(std::string_view name, std::string_view bytes, std::string_view visibility) {
-  const auto made = ask("POST", "/image/v2/images",
-                        fmt::format(R"({{"name":"{}","disk_format":"raw","container_format":"bare","visibility":"{}"}})", name, visibility));
+  const auto made =
+      ask("POST", "/image/v2/images",
+          fmt::format(R"({{"name":"{}","disk_format":"raw","container_format":"bare","visibility":"{}"}})",
+                      name, visibility));
   INFO(made.body());
   REQUIRE(made.status() == 201);
   const auto id = made.text("id");
-  const auto sent = rig.wait(rig.send_upload("/image/v2/images/" + id + "/file", std::make_shared<WholeUpload>(std::string(bytes))));
+  const auto sent = rig.wait(
+      rig.send_upload("/image/v2/images/" + id + "/file", std::make_shared<WholeUpload>(std::string(bytes))));
   INFO(sent.body());
   REQUIRE(sent.status() == 204);
   return id;
 }
 
 std::string ApiCloud::add_network(std::string_view name, std::string_view cidr, Headers headers) {
-  const auto made = ask("POST", "/network/v2.0/networks", fmt::format(R"({{"network":{{"name":"{}"}}}})", name), headers);
+  const auto made =
+      ask("POST", "/network/v2.0/networks", fmt::format(R"({{"network":{{"name":"{}"}}}})", name), headers);
   INFO(made.body());
   REQUIRE(made.status() == 201);
   const auto id = made.text("network.id");
-  const auto subnet = ask("POST", "/network/v2.0/subnets",
-                          fmt::format(R"({{"subnet":{{"network_id":"{}","cidr":"{}","ip_version":4}}}})", id, cidr), headers);
+  const auto subnet =
+      ask("POST", "/network/v2.0/subnets",
+          fmt::format(R"({{"subnet":{{"network_id":"{}","cidr":"{}","ip_version":4}}}})", id, cidr), headers);
   INFO(subnet.body());
   REQUIRE(subnet.status() == 201);
   return id;
@@ -130,8 +153,10 @@ std::string ApiCloud::add_network(std::string_view name, std::string_view cidr, 
 std::string ApiCloud::add_server(std::string_view name, Headers headers) {
   if (flavor.empty()) flavor = add_flavor();
   if (image.empty()) image = add_image();
-  const auto made = ask("POST", "/compute/v2.1/servers",
-                        fmt::format(R"({{"server":{{"name":"{}","flavorRef":"{}","imageRef":"{}"}}}})", name, flavor, image), headers);
+  const auto made = ask(
+      "POST", "/compute/v2.1/servers",
+      fmt::format(R"({{"server":{{"name":"{}","flavorRef":"{}","imageRef":"{}"}}}})", name, flavor, image),
+      headers);
   INFO(made.body());
   REQUIRE(made.status() == 202);
   const auto id = made.text("server.id");

@@ -12,18 +12,22 @@ class ApiCloud {
   explicit ApiCloud(int nodes = 1, ApiRig::Options options = {});
   ~ApiCloud();
 
-  RigAnswer ask(std::string_view method, std::string_view target, std::string_view body = {}, Headers headers = {}) {
+  RigAnswer ask(std::string_view method, std::string_view target, std::string_view body = {},
+                Headers headers = {}) {
     return rig.ask(method, target, body, std::move(headers));
   }
   // Asks at every record until what is at `path` is `value`; the answer then. Twenty seconds at most.
-  RigAnswer until(std::string_view target, std::string_view path, std::string_view value, Headers headers = {});
+  RigAnswer until(std::string_view target, std::string_view path, std::string_view value,
+                  Headers headers = {});
   // Until the answer has that status.
   RigAnswer until_status(std::string_view target, int status, Headers headers = {});
 
   // What most tests begin with; each gives the id.
   std::string add_flavor(std::string_view name = "small", int vcpus = 1, int ram = 512, int disk = 1);
-  std::string add_image(std::string_view name = "guest", std::string_view bytes = "raw bytes of a disk", std::string_view visibility = "public");
-  std::string add_network(std::string_view name = "net", std::string_view cidr = "10.0.0.0/24", Headers headers = {});
+  std::string add_image(std::string_view name = "guest", std::string_view bytes = "raw bytes of a disk",
+                        std::string_view visibility = "public");
+  std::string add_network(std::string_view name = "net", std::string_view cidr = "10.0.0.0/24",
+                          Headers headers = {});
   // ACTIVE, on the project's only network.
   std::string add_server(std::string_view name, Headers headers = {});
   std::string project(std::string_view name);  // id

@@ -8,18 +8,22 @@ namespace {
 const std::string v3 = "/identity/v3";
 
 std::string login(const std::string& user, const std::string& password, const std::string& scope = "") {
-  return fmt::format(R"({{"auth":{{"identity":{{"methods":["password"],"password":{{"user":{{{},"password":"{}"}}}}}}{}}}}})", user,
-                     password, scope.empty() ? "" : ",\"scope\":" + scope);
+  return fmt::format(
+      R"({{"auth":{{"identity":{{"methods":["password"],"password":{{"user":{{{},"password":"{}"}}}}}}{}}}}})",
+      user, password, scope.empty() ? "" : ",\"scope\":" + scope);
 }
 const std::string admin_by_name = R"("name":"admin","domain":{"id":"default"})";
 
-RigAnswer ask_token(ApiRig& rig, const std::string& body) { return rig.ask("POST", v3 + "/auth/tokens", body, {{"X-Auth-Token", ""}}); }
+RigAnswer ask_token(ApiRig& rig, const std::string& body) {
+  return rig.ask("POST", v3 + "/auth/tokens", body, {{"X-Auth-Token", ""}});
+}
 
 }  // namespace
 
 TEST_CASE("A token carries the user, its project, roles and the catalog", "[identity]") {
   ApiRig rig;
-  const auto shown = rig.ask("GET", v3 + "/auth/tokens", "", {{"X-Auth-Token", rig.admin_token}, {"X-Subject-Token", rig.admin_token}});
+  const auto shown = rig.ask("GET", v3 + "/auth/tokens", "",
+                             {{"X-Auth-Token", rig.admin_token}, {"X-Subject-Token", rig.admin_token}});
   REQUIRE(shown.status() == 200);
   CHECK(shown.text("token.user.name") == "admin");
   CHECK(shown.text("token.project.name") == "admin");
@@ -27,14 +31,16 @@ TEST_CASE("A token carries the user, its project, roles and the catalog", "[iden
   CHECK(shown.text("token.methods.0") == "password");
   CHECK(shown.size("token.catalog") == 5);
   CHECK(shown.text("token.catalog.0.endpoints.0.url") == "http://cloud:8700/identity");
-  CHECK(shown.text("token.catalog.3.endpoints.0.url") == "http://cloud:8700/volume/v3/" + rig.genesis.project.hex());
+  CHECK(shown.text("token.catalog.3.endpoints.0.url") ==
+        "http://cloud:8700/volume/v3/" + rig.genesis.project.hex());
   CHECK(rig.ask("GET", v3 + "/auth/catalog").size("catalog") == 5);
 }
 
 TEST_CASE("Tokens: by id, by name, by another token; scoped, by default, unscoped", "[identity]") {
   ApiRig rig;
-  const auto by_id = ask_token(rig, login(fmt::format(R"("id":"{}")", rig.genesis.user.hex()), "secret",
-                                          fmt::format(R"({{"project":{{"id":"{}"}}}})", rig.genesis.project.hex())));
+  const auto by_id =
+      ask_token(rig, login(fmt::format(R"("id":"{}")", rig.genesis.user.hex()), "secret",
+                           fmt::format(R"({{"project":{{"id":"{}"}}}})", rig.genesis.project.hex())));
   CHECK(by_id.status() == 201);
   CHECK(ask_token(rig, login(admin_by_name, "secret")).text("token.project.name") == "admin");
   const auto unscoped = ask_token(rig, login(admin_by_name, "secret", "\"unscoped\""));
@@ -46,12 +52,15 @@ TEST_CASE("Tokens: by id, by name, by another token; scoped, by default, unscope
   CHECK(refused.status() == 403);
   CHECK(refused.body().find("scoped to a project") != std::string::npos);
 
-  const auto rescoped = ask_token(rig, fmt::format(R"({{"auth":{{"identity":{{"methods":["token"],"token":{{"id":"{}"}}}},"scope":)"
-                                                   R"({{"project":{{"name":"admin","domain":{{"name":"Default"}}}}}}}}}})", token));
+  const auto rescoped = ask_token(
+      rig, fmt::format(R"({{"auth":{{"identity":{{"methods":["token"],"token":{{"id":"{}"}}}},"scope":)"
+                       R"({{"project":{{"name":"admin","domain":{{"name":"Default"}}}}}}}}}})",
+                       token));
   REQUIRE(rescoped.status() == 201);
   CHECK(rescoped.text("token.expires_at") == unscoped.text("token.expires_at"));
   CHECK(rescoped.size("token.audit_ids") == 2);
-  CHECK(rig.ask("GET", "/network/v2.0/networks", "", {{"X-Auth-Token", rescoped.header("X-Subject-Token")}}).status() == 200);
+  CHECK(rig.ask("GET", "/network/v2.0/networks", "", {{"X-Auth-Token", rescoped.header("X-Subject-Token")}})
+            .status() == 200);
 }
 
 TEST_CASE("Logins that are refused do not say what was wrong", "[identity]") {
@@ -62,7 +71,9 @@ TEST_CASE("Logins that are refused do not say what was wrong", "[identity]") {
   CHECK(nobody.status() == 401);
   CHECK(wrong.body() == nobody.body());
   CHECK(ask_token(rig, login(R"("name":"admin","domain":{"id":"elsewhere"})", "secret")).status() == 401);
-  CHECK(ask_token(rig, login(admin_by_name, "secret", R"({"project":{"name":"none","domain":{"id":"default"}}})")).status() == 401);
+  CHECK(ask_token(rig,
+                  login(admin_by_name, "secret", R"({"project":{"name":"none","domain":{"id":"default"}}})"))
+            .status() == 401);
   CHECK(ask_token(rig, login(admin_by_name, "secret", R"({"system":{"all":true}})")).status() == 400);
   CHECK(ask_token(rig, R"({"auth":{"identity":{"methods":["saml2"]}}})").status() == 400);
   CHECK(ask_token(rig, R"({"auth":{"identity":{"methods":["token"],"token":{"id":"x"}}}})").status() == 401);
@@ -75,7 +86,8 @@ TEST_CASE("A new password ends the tokens of the old one", "[identity]") {
   const auto me = rig.ask("GET", v3 + "/users?name=eve").text("users.0.id");
   const auto change = [&](const std::string& old) {
     return rig.ask("POST", v3 + "/users/" + me + "/password",
-                   fmt::format(R"({{"user":{{"original_password":"{}","password":"better"}}}})", old), {{"X-Auth-Token", token}});
+                   fmt::format(R"({{"user":{{"original_password":"{}","password":"better"}}}})", old),
+                   {{"X-Auth-Token", token}});
   };
   CHECK(change("wrong").status() == 401);
   CHECK(change("secret").status() == 204);
@@ -84,7 +96,8 @@ TEST_CASE("A new password ends the tokens of the old one", "[identity]") {
   const auto fresh = rig.token("eve", "better", "eve");
   REQUIRE_FALSE(fresh.empty());
 
-  REQUIRE(rig.ask("PATCH", v3 + "/users/" + me, R"({"user":{"enabled":false}})").text("user.enabled") == "false");
+  REQUIRE(rig.ask("PATCH", v3 + "/users/" + me, R"({"user":{"enabled":false}})").text("user.enabled") ==
+          "false");
   CHECK(rig.ask("GET", v3 + "/auth/projects", "", {{"X-Auth-Token", fresh}}).status() == 401);
   CHECK(rig.token("eve", "better", "eve").empty());
 }
@@ -94,9 +107,12 @@ TEST_CASE("A role that is taken away counts at once", "[identity]") {
   const auto token = rig.add_project("eve");
   const auto user = rig.ask("GET", v3 + "/users?name=eve").text("users.0.id");
   const auto project = rig.ask("GET", v3 + "/projects?name=eve").text("projects.0.id");
-  const auto role = fmt::format("{}/projects/{}/users/{}/roles/{}", v3, project, user, rig.genesis.member.hex());
+  const auto role =
+      fmt::format("{}/projects/{}/users/{}/roles/{}", v3, project, user, rig.genesis.member.hex());
   CHECK(rig.ask("HEAD", role).status() == 204);
-  CHECK(rig.ask("GET", fmt::format("{}/projects/{}/users/{}/roles", v3, project, user)).text("roles.0.name") == "member");
+  CHECK(
+      rig.ask("GET", fmt::format("{}/projects/{}/users/{}/roles", v3, project, user)).text("roles.0.name") ==
+      "member");
   CHECK(rig.ask("GET", "/network/v2.0/networks", "", {{"X-Auth-Token", token}}).status() == 200);
   CHECK(rig.ask("DELETE", role).status() == 204);
   CHECK(rig.ask("GET", "/network/v2.0/networks", "", {{"X-Auth-Token", token}}).status() == 401);
@@ -106,7 +122,9 @@ TEST_CASE("A role that is taken away counts at once", "[identity]") {
 
 TEST_CASE("Projects: made, found by name, changed, refused twice, deleted with their key", "[identity]") {
   ApiRig rig;
-  const auto made = rig.ask("POST", v3 + "/projects", R"({"project":{"name":"lab","description":"a b","domain_id":"default","enabled":true,"options":{}}})");
+  const auto made = rig.ask(
+      "POST", v3 + "/projects",
+      R"({"project":{"name":"lab","description":"a b","domain_id":"default","enabled":true,"options":{}}})");
   REQUIRE(made.status() == 201);
   const auto id = made.text("project.id");
   CHECK(id.size() == 32);
@@ -116,15 +134,20 @@ TEST_CASE("Projects: made, found by name, changed, refused twice, deleted with t
   CHECK(rig.ask("GET", v3 + "/projects?name=lab").text("projects.0.id") == id);
   CHECK(rig.ask("GET", v3 + "/projects?name=none").size("projects") == 0);
   CHECK(rig.ask("GET", v3 + "/projects/lab").status() == 404);
-  CHECK(rig.ask("PATCH", v3 + "/projects/" + id, R"({"project":{"description":"c"}})").text("project.description") == "c");
+  CHECK(rig.ask("PATCH", v3 + "/projects/" + id, R"({"project":{"description":"c"}})")
+            .text("project.description") == "c");
   CHECK(rig.ask("GET", v3 + "/projects/" + id).text("project.name") == "lab");
   CHECK(rig.ask("DELETE", v3 + "/projects/" + id).status() == 204);
   CHECK_FALSE(rig.keyring->has_project(*ProjectId::parse(id)));
   CHECK(rig.ask("GET", v3 + "/projects/" + id).status() == 404);
   CHECK(rig.ask("DELETE", v3 + "/projects/" + rig.genesis.project.hex()).status() == 409);
   for (const int length : {0, 65})
-    CHECK(rig.ask("POST", v3 + "/projects", fmt::format(R"({{"project":{{"name":"{}"}}}})", std::string(length, 'x'))).status() == 400);
-  CHECK(rig.ask("POST", v3 + "/projects", fmt::format(R"({{"project":{{"name":"{}"}}}})", std::string(64, 'x'))).status() == 201);
+    CHECK(rig.ask("POST", v3 + "/projects",
+                  fmt::format(R"({{"project":{{"name":"{}"}}}})", std::string(length, 'x')))
+              .status() == 400);
+  CHECK(
+      rig.ask("POST", v3 + "/projects", fmt::format(R"({{"project":{{"name":"{}"}}}})", std::string(64, 'x')))
+          .status() == 201);
 }
 
 TEST_CASE("Role assignments are listed as the client filters them", "[identity]") {
@@ -138,8 +161,10 @@ TEST_CASE("Role assignments are listed as the client filters them", "[identity]"
   CHECK(named.text("role_assignments.0.role.name") == "member");
   CHECK(named.text("role_assignments.0.scope.project.name") == "eve");
   CHECK(named.text("role_assignments.0.user.domain.name") == "Default");
-  CHECK(rig.ask("GET", v3 + "/role_assignments?effective=true&user.id=" + user).size("role_assignments") == 2);
-  CHECK(rig.ask("GET", v3 + "/role_assignments?scope.project.id=" + rig.genesis.project.hex()).size("role_assignments") == 3);
+  CHECK(rig.ask("GET", v3 + "/role_assignments?effective=true&user.id=" + user).size("role_assignments") ==
+        2);
+  CHECK(rig.ask("GET", v3 + "/role_assignments?scope.project.id=" + rig.genesis.project.hex())
+            .size("role_assignments") == 3);
   CHECK(rig.ask("GET", v3 + "/role_assignments?group.id=x").size("role_assignments") == 0);
   CHECK(rig.ask("GET", v3 + "/role_assignments?user.id=nonsense").size("role_assignments") == 0);
 }

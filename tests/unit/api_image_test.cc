@@ -20,7 +20,8 @@ constexpr std::string_view patch_type = "application/openstack-images-v2.1-json-
 // MD5 and SHA-512 of "hello".
 constexpr std::string_view hello_md5 = "5d41402abc4b2a76b9719d911017c592";
 constexpr std::string_view hello_sha512 =
-    "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
+    "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c466347"
+    "5c2e5c3adef46f73bcdec043";
 
 Headers token(const std::string& token) { return {{"X-Auth-Token", token}}; }
 
@@ -58,7 +59,9 @@ class HeldUpload final : public Upload {
 struct ImageCloud : ApiCloud {
   ImageCloud() : ApiCloud(0) {}
   std::string queued(std::string_view format = "raw", Headers headers = {}) {
-    const auto made = ask("POST", "/image/v2/images", fmt::format(R"({{"name":"i","disk_format":"{}","container_format":"bare"}})", format), headers);
+    const auto made =
+        ask("POST", "/image/v2/images",
+            fmt::format(R"({{"name":"i","disk_format":"{}","container_format":"bare"}})", format), headers);
     INFO(made.body());
     REQUIRE(made.status() == 201);
     return made.text("id");
@@ -69,8 +72,9 @@ struct ImageCloud : ApiCloud {
 
 TEST_CASE("image records are created, shown, patched and deleted") {
   ImageCloud cloud;
-  const auto made = cloud.ask("POST", "/image/v2/images",
-                              R"({"name":"deb","disk_format":"qcow2","container_format":"bare","min_disk":1,"min_ram":64,"visibility":"public",
+  const auto made = cloud.ask(
+      "POST", "/image/v2/images",
+      R"({"name":"deb","disk_format":"qcow2","container_format":"bare","min_disk":1,"min_ram":64,"visibility":"public",
                                   "tags":["a","b","a"],"owner_specified.openstack.md5":"","kernel_id":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"})");
   INFO(made.body());
   REQUIRE(made.status() == 201);
@@ -87,8 +91,10 @@ TEST_CASE("image records are created, shown, patched and deleted") {
   const auto patch = [&](std::string_view body, std::string_view type = patch_type) {
     return cloud.ask("PATCH", path, body, {{"Content-Type", std::string(type)}});
   };
-  const auto patched = patch(R"([{"op":"replace","path":"/name","value":"debian"},{"op":"add","path":"/a~1b","value":"x"},
-                                 {"op":"remove","path":"/kernel_id"},{"op":"replace","path":"/tags","value":["c"]},{"op":"replace","path":"/protected","value":true}])");
+  const auto patched =
+      patch(R"([{"op":"replace","path":"/name","value":"debian"},{"op":"add","path":"/a~1b","value":"x"},
+                                 {"op":"remove","path":"/kernel_id"},{"op":"replace","path":"/tags","value":["c"]},
+                                 {"op":"replace","path":"/protected","value":true}])");
   INFO(patched.body());
   REQUIRE(patched.status() == 200);
   CHECK(patched.text("name") == "debian");
@@ -124,7 +130,8 @@ TEST_CASE("an image that cannot be is refused by name") {
   };
   refused(R"({"name":")" + std::string(256, 'n') + R"("})", 400, "name");
   refused(R"({"disk_format":"floppy"})", 400, "disk_format");
-  refused(R"({"disk_format":"raw","container_format":"ami"})", 400, "Invalid mix of disk and container formats");
+  refused(R"({"disk_format":"raw","container_format":"ami"})", 400,
+          "Invalid mix of disk and container formats");
   refused(R"({"size":5})", 403, "is read-only");
   refused(R"({"property":5})", 400, "property");
   refused(R"({"visibility":"secret"})", 400, "visibility");
@@ -139,7 +146,9 @@ TEST_CASE("lists of images are filtered, sorted and paged by relative links") {
   ImageCloud cloud;
   const auto member = cloud.rig.add_project("green");
   for (const auto* name : {"a", "b", "c"})
-    cloud.ask("POST", "/image/v2/images", fmt::format(R"({{"name":"{}","disk_format":"raw","tags":["{}"],"os_type":"linux"}})", name, name));
+    cloud.ask(
+        "POST", "/image/v2/images",
+        fmt::format(R"({{"name":"{}","disk_format":"raw","tags":["{}"],"os_type":"linux"}})", name, name));
   cloud.ask("POST", "/image/v2/images", R"({"name":"open","visibility":"public"})");
   cloud.ask("POST", "/image/v2/images", R"({"name":"fair","visibility":"community"})");
   const auto names = [&](std::string_view query, Headers headers = {}) {
@@ -147,7 +156,8 @@ TEST_CASE("lists of images are filtered, sorted and paged by relative links") {
     INFO(query << " " << answer.body());
     REQUIRE(answer.status() == 200);
     std::string all;
-    for (std::size_t i = 0; i < answer.size("images"); ++i) all += answer.text(fmt::format("images.{}.name", i)) + " ";
+    for (std::size_t i = 0; i < answer.size("images"); ++i)
+      all += answer.text(fmt::format("images.{}.name", i)) + " ";
     return all;
   };
   CHECK(names("sort=name:asc") == "a b c fair open ");
@@ -210,7 +220,8 @@ TEST_CASE("an upload is hashed while it comes, and is there when its record says
   CHECK(part.response.file->offset == 1);
   CHECK(part.response.file->size == 3);
   CHECK(cloud.ask("GET", "/image/v2/images/" + id + "/file", {}, {{"Range", "bytes=5-"}}).status() == 416);
-  CHECK(cloud.ask("GET", fmt::format("/at/{}/image/v2/images/{}/file", cloud.rig.projection->head().seq, id)).status() == 501);
+  CHECK(cloud.ask("GET", fmt::format("/at/{}/image/v2/images/{}/file", cloud.rig.projection->head().seq, id))
+            .status() == 501);
   CHECK(cloud.ask("DELETE", "/image/v2/images/" + id).status() == 204);
   CHECK(files_in(cloud.folder()) == 0);
 }
@@ -239,8 +250,12 @@ TEST_CASE("an upload that breaks off or is not what it claims leaves nothing") {
   CHECK(cloud.status(raw) == "active");
 
   const auto bare = cloud.ask("POST", "/image/v2/images", R"({"name":"no formats"})").text("id");
-  CHECK(cloud.ask("PUT", "/image/v2/images/" + bare + "/file", "x", {{"Content-Type", "application/octet-stream"}}).status() == 400);
-  CHECK(cloud.ask("PUT", "/image/v2/images/" + qcow2 + "/file", "x", {{"Content-Type", "text/plain"}}).status() == 415);
+  CHECK(cloud
+            .ask("PUT", "/image/v2/images/" + bare + "/file", "x",
+                 {{"Content-Type", "application/octet-stream"}})
+            .status() == 400);
+  CHECK(cloud.ask("PUT", "/image/v2/images/" + qcow2 + "/file", "x", {{"Content-Type", "text/plain"}})
+            .status() == 415);
   const auto member = cloud.rig.add_project("green");
   CHECK(cloud.ask("PUT", "/image/v2/images/" + qcow2 + "/file", "x", token(member)).status() == 404);
 }
@@ -303,8 +318,10 @@ TEST_CASE("through the real server: a large image in and out, and one cut off") 
   std::string bytes(3 * 1024 * 1024 + 17, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 + i / 251);
   const auto head = [&](const std::string& id, std::string_view method, std::size_t length) {
-    return fmt::format("{} /image/v2/images/{}/file HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
-                       method, id, cloud.rig.admin_token, length);
+    return fmt::format(
+        "{} /image/v2/images/{}/file HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {}\r\nContent-Type: "
+        "application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+        method, id, cloud.rig.admin_token, length);
   };
   const auto id = cloud.queued();
   {

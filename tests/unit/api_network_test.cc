@@ -10,15 +10,21 @@ namespace {
 const std::string v2 = "/network/v2.0";
 
 std::string add_network(ApiRig& rig, const std::string& more = "", Headers headers = {}) {
-  const auto made = rig.ask("POST", v2 + "/networks", fmt::format(R"({{"network":{{"name":"net"{}}}}})", more), std::move(headers));
+  const auto made = rig.ask("POST", v2 + "/networks",
+                            fmt::format(R"({{"network":{{"name":"net"{}}}}})", more), std::move(headers));
   REQUIRE(made.status() == 201);
   return made.text("network.id");
 }
-RigAnswer add_subnet(ApiRig& rig, const std::string& network, const std::string& more = R"("cidr":"10.0.0.0/24")", Headers headers = {}) {
-  return rig.ask("POST", v2 + "/subnets", fmt::format(R"({{"subnet":{{"network_id":"{}","ip_version":4,{}}}}})", network, more), std::move(headers));
+RigAnswer add_subnet(ApiRig& rig, const std::string& network,
+                     const std::string& more = R"("cidr":"10.0.0.0/24")", Headers headers = {}) {
+  return rig.ask("POST", v2 + "/subnets",
+                 fmt::format(R"({{"subnet":{{"network_id":"{}","ip_version":4,{}}}}})", network, more),
+                 std::move(headers));
 }
-RigAnswer add_port(ApiRig& rig, const std::string& network, const std::string& more = "", Headers headers = {}) {
-  return rig.ask("POST", v2 + "/ports", fmt::format(R"({{"port":{{"network_id":"{}"{}}}}})", network, more), std::move(headers));
+RigAnswer add_port(ApiRig& rig, const std::string& network, const std::string& more = "",
+                   Headers headers = {}) {
+  return rig.ask("POST", v2 + "/ports", fmt::format(R"({{"port":{{"network_id":"{}"{}}}}})", network, more),
+                 std::move(headers));
 }
 std::string message(const RigAnswer& answer) { return answer.text("NeutronError.message"); }
 
@@ -33,7 +39,8 @@ TEST_CASE("A network: as asked, changed, in use, gone", "[network]") {
   CHECK(shown.text("network.admin_state_up") == "false");
   CHECK(shown.text("network.provider:network_type") == "vlan");
   CHECK(shown.text("network.project_id") == rig.genesis.project.hex());
-  CHECK(rig.ask("PUT", v2 + "/networks/" + id, R"({"network":{"name":"other","admin_state_up":true}})").text("network.name") == "other");
+  CHECK(rig.ask("PUT", v2 + "/networks/" + id, R"({"network":{"name":"other","admin_state_up":true}})")
+            .text("network.name") == "other");
   CHECK(rig.ask("PUT", v2 + "/networks/" + id, R"({"network":{"mtu":1500}})").status() == 400);
 
   REQUIRE(add_subnet(rig, id).status() == 201);
@@ -57,12 +64,14 @@ TEST_CASE("Only admins see and choose what a network is made of", "[network]") {
   CHECK(rig.ask("GET", v2 + "/networks/" + id, "", member).text("network.provider:segmentation_id").empty());
   const auto vlan = rig.ask("GET", v2 + "/networks/" + id).text("network.provider:segmentation_id");
   CHECK_FALSE(vlan.empty());
-  const auto chosen = R"({"network":{"name":"x","provider:network_type":"vlan","provider:segmentation_id":)" + vlan + "}}";
+  const auto chosen =
+      R"({"network":{"name":"x","provider:network_type":"vlan","provider:segmentation_id":)" + vlan + "}}";
   CHECK(rig.ask("POST", v2 + "/networks", chosen, member).status() == 403);
   const auto taken = rig.ask("POST", v2 + "/networks", chosen);
   CHECK(taken.status() == 409);
   CHECK(taken.text("NeutronError.type") == "VlanIdInUse");
-  CHECK(rig.ask("POST", v2 + "/networks", R"({"network":{"provider:network_type":"vxlan"}})").status() == 400);
+  CHECK(rig.ask("POST", v2 + "/networks", R"({"network":{"provider:network_type":"vxlan"}})").status() ==
+        400);
   CHECK(rig.ask("POST", v2 + "/networks", R"({"network":{"shared":true}})", member).status() == 403);
 
   const auto shared = add_network(rig, R"(,"shared":true)");
@@ -87,19 +96,22 @@ TEST_CASE("A subnet: neutron's defaults, its own choices, and what is refused", 
   REQUIRE(dhcp.size("ports") == 1);
   CHECK(dhcp.text("ports.0.fixed_ips.0.subnet_id") == plain.text("subnet.id"));
 
-  const auto own = add_subnet(rig, net,
-                              R"("cidr":"10.1.0.0/24","gateway_ip":null,"enable_dhcp":false,"dns_nameservers":["9.9.9.9"],)"
-                              R"("allocation_pools":[{"start":"10.1.0.50","end":"10.1.0.60"},{"start":"10.1.0.10","end":"10.1.0.20"}])");
+  const auto own = add_subnet(
+      rig, net,
+      R"("cidr":"10.1.0.0/24","gateway_ip":null,"enable_dhcp":false,"dns_nameservers":["9.9.9.9"],)"
+      R"("allocation_pools":[{"start":"10.1.0.50","end":"10.1.0.60"},{"start":"10.1.0.10","end":"10.1.0.20"}])");
   REQUIRE(own.status() == 201);
   CHECK(own.text("subnet.gateway_ip") == "null");
   CHECK(own.text("subnet.dns_nameservers.0") == "9.9.9.9");
   CHECK(own.text("subnet.allocation_pools.0.start") == "10.1.0.10");
 
-  for (const char* bad : {R"("cidr":"10.2.0.0")", R"("cidr":"10.2.0.0/33")", R"("cidr":"10.2.0.1/24")", R"("cidr":"fd00::/64")",
-                          R"("cidr":"10.2.0.0/31")", R"("cidr":"10.2.0.0/24","gateway_ip":"10.3.0.1")",
-                          R"("cidr":"10.2.0.0/24","allocation_pools":[{"start":"10.2.0.9","end":"10.2.0.5"}])",
-                          R"("cidr":"10.2.0.0/24","dns_nameservers":["x"])", R"("cidr":"10.2.0.0/24","host_routes":[{"destination":"0.0.0.0/0","nexthop":"10.2.0.1"}])",
-                          R"("cidr":"10.0.0.128/25")"}) {
+  for (const char* bad :
+       {R"("cidr":"10.2.0.0")", R"("cidr":"10.2.0.0/33")", R"("cidr":"10.2.0.1/24")", R"("cidr":"fd00::/64")",
+        R"("cidr":"10.2.0.0/31")", R"("cidr":"10.2.0.0/24","gateway_ip":"10.3.0.1")",
+        R"("cidr":"10.2.0.0/24","allocation_pools":[{"start":"10.2.0.9","end":"10.2.0.5"}])",
+        R"("cidr":"10.2.0.0/24","dns_nameservers":["x"])",
+        R"("cidr":"10.2.0.0/24","host_routes":[{"destination":"0.0.0.0/0","nexthop":"10.2.0.1"}])",
+        R"("cidr":"10.0.0.128/25")"}) {
     INFO(bad);
     const auto refused = add_subnet(rig, net, bad);
     CHECK(refused.status() == 400);
@@ -108,7 +120,8 @@ TEST_CASE("A subnet: neutron's defaults, its own choices, and what is refused", 
   CHECK(add_subnet(rig, "6e2c1e2a-0000-4000-8000-000000000000").status() == 404);
 
   const auto path = v2 + "/subnets/" + own.text("subnet.id");
-  CHECK(rig.ask("PUT", path, R"({"subnet":{"name":"s","dns_nameservers":[],"gateway_ip":null}})").size("subnet.dns_nameservers") == 0);
+  CHECK(rig.ask("PUT", path, R"({"subnet":{"name":"s","dns_nameservers":[],"gateway_ip":null}})")
+            .size("subnet.dns_nameservers") == 0);
   CHECK(rig.ask("PUT", path, R"({"subnet":{"enable_dhcp":true}})").status() == 400);
   CHECK(rig.ask("PUT", path, R"({"subnet":{"gateway_ip":"10.1.0.1"}})").status() == 400);
   CHECK(rig.ask("DELETE", path).status() == 204);
@@ -123,7 +136,8 @@ TEST_CASE("A port: any address, a wished one, none; never one twice", "[network]
   REQUIRE(any.status() == 201);
   CHECK(any.text("port.status") == "DOWN");
   CHECK(any.size("port.fixed_ips") == 1);
-  const auto wished = add_port(rig, net, R"(,"fixed_ips":[{"ip_address":"10.0.0.77"}],"mac_address":"fa:16:3e:00:00:77")");
+  const auto wished =
+      add_port(rig, net, R"(,"fixed_ips":[{"ip_address":"10.0.0.77"}],"mac_address":"fa:16:3e:00:00:77")");
   REQUIRE(wished.status() == 201);
   CHECK(wished.text("port.fixed_ips.0.ip_address") == "10.0.0.77");
   CHECK(wished.text("port.fixed_ips.0.subnet_id") == subnet);
@@ -152,7 +166,9 @@ TEST_CASE("A port: any address, a wished one, none; never one twice", "[network]
 TEST_CASE("Lists are filtered, sorted, cut and shown as the query says", "[network]") {
   ApiRig rig;
   std::set<std::string> ids;
-  for (const char* name : {"b", "a", "c"}) ids.insert(rig.ask("POST", v2 + "/networks", fmt::format(R"({{"network":{{"name":"{}"}}}})", name)).text("network.id"));
+  for (const char* name : {"b", "a", "c"})
+    ids.insert(rig.ask("POST", v2 + "/networks", fmt::format(R"({{"network":{{"name":"{}"}}}})", name))
+                   .text("network.id"));
   const auto get = [&](const std::string& query) { return rig.ask("GET", v2 + "/networks?" + query); };
   CHECK(get("name=a").size("networks") == 1);
   CHECK(get("name=a&name=b").size("networks") == 2);

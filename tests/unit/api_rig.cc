@@ -21,7 +21,9 @@ class Promise final : public AnswerTarget {
 };
 
 std::int64_t steady_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 const boost::json::value* find(const boost::json::value& root, std::string_view path) {
@@ -97,10 +99,17 @@ ApiRig::ApiRig(void (*more)(Api&)) : ApiRig(Options{}, more) {}
 ApiRig::ApiRig(Options options, void (*more)(Api&)) {
   REQUIRE(sodium_init() >= 0);
   passwords_ = std::make_unique<PasswordPool>(1, 64, cheap);
-  genesis = {.cloud = random_id().as<CloudId>(), .log = random_id().as<LogId>(), .project = random_id().as<ProjectId>(),
-             .user = random_id().as<UserId>(), .admin = random_id().as<RoleId>(), .member = random_id().as<RoleId>(),
-             .reader = random_id().as<RoleId>(), .name = "test", .password = "secret",
-             .password_hash = passwords_->hash_now("secret"), .at_ms = wall_ms()};
+  genesis = {.cloud = random_id().as<CloudId>(),
+             .log = random_id().as<LogId>(),
+             .project = random_id().as<ProjectId>(),
+             .user = random_id().as<UserId>(),
+             .admin = random_id().as<RoleId>(),
+             .member = random_id().as<RoleId>(),
+             .reader = random_id().as<RoleId>(),
+             .name = "test",
+             .password = "secret",
+             .password_hash = passwords_->hash_now("secret"),
+             .at_ms = wall_ms()};
   auto opened = open_embedded_log(folder_.path("log"));
   REQUIRE(opened);
   log = std::move(*opened);
@@ -125,14 +134,20 @@ ApiRig::ApiRig(Options options, void (*more)(Api&)) {
   REQUIRE(Keyring::create(folder_.path("keyring"), genesis.cloud));
   keyring = std::move(*Keyring::open(folder_.path("keyring")));
   REQUIRE(keyring->add_project(genesis.project));
-  backend = std::make_unique<CoreBackend>(CoreBackend::Parts{
-      .log = &seen, .projection = projection.get(), .late_patience = std::chrono::milliseconds(options.late_ms),
-      .console = options.console});
+  backend = std::make_unique<CoreBackend>(
+      CoreBackend::Parts{.log = &seen,
+                         .projection = projection.get(),
+                         .late_patience = std::chrono::milliseconds(options.late_ms),
+                         .console = options.console});
   rate_ = std::make_unique<RateLimit>(options.rate);
   metrics_ = std::make_unique<Metrics>();
   workers_ = std::make_unique<WorkerPool>(2, 4096);
-  api = std::make_unique<Api>(Api::Parts{.router = &router, .backend = backend.get(), .keyring = keyring.get(),
-                                         .passwords = passwords_.get(), .rate = rate_.get(), .workers = workers_.get(),
+  api = std::make_unique<Api>(Api::Parts{.router = &router,
+                                         .backend = backend.get(),
+                                         .keyring = keyring.get(),
+                                         .passwords = passwords_.get(),
+                                         .rate = rate_.get(),
+                                         .workers = workers_.get(),
                                          .metrics = metrics_.get()},
                               ApiConfig{.image_dir = folder_.path("images"), .window_ms = options.window_ms});
   register_control(*api);
@@ -145,6 +160,7 @@ ApiRig::ApiRig(Options options, void (*more)(Api&)) {
 ApiRig::~ApiRig() {
   stop_controller();
   projection->stop();
+  api.reset();  // it stops its parts, so before them
   workers_.reset();
   backend.reset();
   projection.reset();
@@ -176,7 +192,8 @@ void ApiRig::stop_controller() {
   leader_.reset();
 }
 
-std::future<Response> ApiRig::send(std::string_view method, std::string_view target, std::string_view body, Headers headers) {
+std::future<Response> ApiRig::send(std::string_view method, std::string_view target, std::string_view body,
+                                   Headers headers) {
   Request request;
   request.method = parse_method(method);
   request.method_text = method;
@@ -187,7 +204,8 @@ std::future<Response> ApiRig::send(std::string_view method, std::string_view tar
   return give(std::move(request), std::move(headers));
 }
 
-std::future<Response> ApiRig::send_upload(std::string_view target, std::shared_ptr<Upload> upload, Headers headers) {
+std::future<Response> ApiRig::send_upload(std::string_view target, std::shared_ptr<Upload> upload,
+                                          Headers headers) {
   Request request;
   request.method = Method::put;
   request.method_text = "PUT";
@@ -217,27 +235,34 @@ RigAnswer ApiRig::wait(std::future<Response> answer) {
   return {answer.get()};
 }
 
-RigAnswer ApiRig::ask(std::string_view method, std::string_view target, std::string_view body, Headers headers) {
+RigAnswer ApiRig::ask(std::string_view method, std::string_view target, std::string_view body,
+                      Headers headers) {
   return wait(send(method, target, body, std::move(headers)));
 }
 
 std::string ApiRig::token(std::string_view user, std::string_view password, std::string_view project) {
-  const auto scope = project.empty() ? std::string(R"(,"scope":"unscoped")")
-                                     : fmt::format(R"(,"scope":{{"project":{{"name":"{}","domain":{{"id":"default"}}}}}})", project);
-  const auto answer = ask("POST", "/identity/v3/auth/tokens",
-                          fmt::format(R"({{"auth":{{"identity":{{"methods":["password"],"password":{{"user":{{"name":"{}",)"
-                                      R"("domain":{{"name":"Default"}},"password":"{}"}}}}}}{}}}}})",
-                                      user, password, scope),
-                          {{"X-Auth-Token", ""}});
+  const auto scope =
+      project.empty()
+          ? std::string(R"(,"scope":"unscoped")")
+          : fmt::format(R"(,"scope":{{"project":{{"name":"{}","domain":{{"id":"default"}}}}}})", project);
+  const auto answer =
+      ask("POST", "/identity/v3/auth/tokens",
+          fmt::format(R"({{"auth":{{"identity":{{"methods":["password"],"password":{{"user":{{"name":"{}",)"
+                      R"("domain":{{"name":"Default"}},"password":"{}"}}}}}}{}}}}})",
+                      user, password, scope),
+          {{"X-Auth-Token", ""}});
   return answer.status() == 201 ? answer.header("X-Subject-Token") : "";
 }
 
 std::string ApiRig::add_project(std::string_view name, std::string_view role) {
-  const auto project = ask("POST", "/identity/v3/projects", fmt::format(R"({{"project":{{"name":"{}"}}}})", name));
-  const auto user = ask("POST", "/identity/v3/users", fmt::format(R"({{"user":{{"name":"{}","password":"secret"}}}})", name));
+  const auto project =
+      ask("POST", "/identity/v3/projects", fmt::format(R"({{"project":{{"name":"{}"}}}})", name));
+  const auto user = ask("POST", "/identity/v3/users",
+                        fmt::format(R"({{"user":{{"name":"{}","password":"secret"}}}})", name));
   const auto roles = ask("GET", fmt::format("/identity/v3/roles?name={}", role));
-  const auto given = ask("PUT", fmt::format("/identity/v3/projects/{}/users/{}/roles/{}", project.text("project.id"),
-                                            user.text("user.id"), roles.text("roles.0.id")));
+  const auto given =
+      ask("PUT", fmt::format("/identity/v3/projects/{}/users/{}/roles/{}", project.text("project.id"),
+                             user.text("user.id"), roles.text("roles.0.id")));
   REQUIRE(given.status() == 204);
   return token(name, "secret", name);
 }

@@ -1,6 +1,6 @@
-// The api on a whole core in this process: embedded log, controller and projection on threads of their own, the
-// frame and the resources on top; no sockets and no agents. Requests go into the router as the HTTP server would
-// give them; every wait ends after twenty seconds with a failed test.
+// The api on a whole core in this process: embedded log, controller and projection on threads of their own,
+// the frame and the resources on top; no sockets and no agents. Requests go into the router as the HTTP
+// server would give them; every wait ends after twenty seconds with a failed test.
 #pragma once
 
 #include <boost/json.hpp>
@@ -26,7 +26,8 @@ struct RigAnswer {
   std::string header(std::string_view name) const { return response.header_value(name).value_or(""); }
   // The body as JSON; at("server.name"), at("ports.0.id").
   boost::json::value json() const;
-  std::string text(std::string_view path) const;  // a string, or the JSON of what is there; "" when nothing is
+  std::string text(
+      std::string_view path) const;  // a string, or the JSON of what is there; "" when nothing is
   std::size_t size(std::string_view path) const;  // of an array or object; 0 when there is none
 };
 
@@ -47,11 +48,14 @@ class ApiRig {
   ~ApiRig();
 
   // With the admin's token, unless the headers bring one.
-  RigAnswer ask(std::string_view method, std::string_view target, std::string_view body = {}, Headers headers = {});
+  RigAnswer ask(std::string_view method, std::string_view target, std::string_view body = {},
+                Headers headers = {});
   // The answer's promise, to be waited for later.
-  std::future<Response> send(std::string_view method, std::string_view target, std::string_view body = {}, Headers headers = {});
+  std::future<Response> send(std::string_view method, std::string_view target, std::string_view body = {},
+                             Headers headers = {});
   // A PUT of octets whose body is streamed.
-  std::future<Response> send_upload(std::string_view target, std::shared_ptr<Upload> upload, Headers headers = {});
+  std::future<Response> send_upload(std::string_view target, std::shared_ptr<Upload> upload,
+                                    Headers headers = {});
   RigAnswer wait(std::future<Response> answer);
 
   // A token by password; "" when it is refused. No project: unscoped.

@@ -12,7 +12,8 @@ Headers version(std::string minor) { return {{"X-OpenStack-Nova-API-Version", "2
 Headers token(const std::string& token) { return {{"X-Auth-Token", token}}; }
 
 std::string server_body(const ApiCloud& cloud, std::string_view name, std::string_view more = {}) {
-  return fmt::format(R"({{"server":{{"name":"{}","flavorRef":"{}","imageRef":"{}"{}}}}})", name, cloud.flavor, cloud.image, more);
+  return fmt::format(R"({{"server":{{"name":"{}","flavorRef":"{}","imageRef":"{}"{}}}}})", name, cloud.flavor,
+                     cloud.image, more);
 }
 
 TEST_CASE("the compute api says which microversions it has, and keeps to them") {
@@ -22,17 +23,22 @@ TEST_CASE("the compute api says which microversions it has, and keeps to them") 
   CHECK(root.text("versions.0.id") == "v2.1");
   CHECK(root.text("versions.0.version") == "2.79");
   CHECK(root.text("versions.0.min_version") == "2.1");
-  CHECK(cloud.ask("GET", "/compute/v2.1/", {}, {{"X-Auth-Token", ""}}).text("version.links.0.href") == "http://cloud:8700/compute/v2.1/");
+  CHECK(cloud.ask("GET", "/compute/v2.1/", {}, {{"X-Auth-Token", ""}}).text("version.links.0.href") ==
+        "http://cloud:8700/compute/v2.1/");
 
   const auto plain = cloud.ask("GET", "/compute/v2.1/flavors");
   CHECK(plain.header("OpenStack-API-Version") == "compute 2.1");
   CHECK(plain.header("X-OpenStack-Nova-API-Version") == "2.1");
-  const auto both = cloud.ask("GET", "/compute/v2.1/flavors", {}, {{"OpenStack-API-Version", "volume 3.1, compute 2.61"}, {"X-OpenStack-Nova-API-Version", "2.3"}});
+  const auto both = cloud.ask(
+      "GET", "/compute/v2.1/flavors", {},
+      {{"OpenStack-API-Version", "volume 3.1, compute 2.61"}, {"X-OpenStack-Nova-API-Version", "2.3"}});
   CHECK(both.header("OpenStack-API-Version") == "compute 2.61");
-  CHECK(cloud.ask("GET", "/compute/v2.1/flavors", {}, {{"OpenStack-API-Version", "compute latest"}}).header("OpenStack-API-Version") == "compute 2.79");
+  CHECK(cloud.ask("GET", "/compute/v2.1/flavors", {}, {{"OpenStack-API-Version", "compute latest"}})
+            .header("OpenStack-API-Version") == "compute 2.79");
   const auto late = cloud.ask("GET", "/compute/v2.1/flavors", {}, version("80"));
   CHECK(late.status() == 406);
-  CHECK(late.text("notAcceptable.message") == "Version 2.80 is not supported by the API. Minimum is 2.1 and maximum is 2.79.");
+  CHECK(late.text("notAcceptable.message") ==
+        "Version 2.80 is not supported by the API. Minimum is 2.1 and maximum is 2.79.");
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors", {}, version("0")).status() == 406);
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors", {}, version("x")).status() == 400);
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors", {}, version("")).status() == 400);
@@ -40,33 +46,46 @@ TEST_CASE("the compute api says which microversions it has, and keeps to them") 
 
 TEST_CASE("flavors are made, listed, shown and deleted") {
   ApiCloud cloud(0);
-  const auto made = cloud.ask("POST", "/compute/v2.1/flavors", R"({"flavor":{"name":"mine","id":"900","vcpus":2,"ram":"1024","disk":10,"swap":0,"OS-FLV-EXT-DATA:ephemeral":0,"rxtx_factor":1.0}})");
+  const auto made = cloud.ask(
+      "POST", "/compute/v2.1/flavors",
+      R"({"flavor":{"name":"mine","id":"900","vcpus":2,"ram":"1024","disk":10,"swap":0,"OS-FLV-EXT-DATA:ephemeral":0,"rxtx_factor":1.0}})");
   REQUIRE(made.status() == 200);
   CHECK(made.text("flavor.id") == "900");
   CHECK(made.text("flavor.ram") == "1024");
   CHECK(made.text("flavor.os-flavor-access:is_public") == "true");
   CHECK(made.text("flavor.swap") == "");
-  CHECK(cloud.ask("POST", "/compute/v2.1/flavors", R"({"flavor":{"name":"other","id":"900","vcpus":2,"ram":1024,"disk":10}})").status() == 409);
-  CHECK(cloud.ask("POST", "/compute/v2.1/flavors", R"({"flavor":{"name":"mine","vcpus":2,"ram":1024,"disk":10}})").status() == 409);
-  const auto wrong = cloud.ask("POST", "/compute/v2.1/flavors", R"({"flavor":{"name":"","vcpus":0,"ram":-1,"colour":"red","swap":5}})");
+  CHECK(cloud
+            .ask("POST", "/compute/v2.1/flavors",
+                 R"({"flavor":{"name":"other","id":"900","vcpus":2,"ram":1024,"disk":10}})")
+            .status() == 409);
+  CHECK(cloud
+            .ask("POST", "/compute/v2.1/flavors",
+                 R"({"flavor":{"name":"mine","vcpus":2,"ram":1024,"disk":10}})")
+            .status() == 409);
+  const auto wrong = cloud.ask("POST", "/compute/v2.1/flavors",
+                               R"({"flavor":{"name":"","vcpus":0,"ram":-1,"colour":"red","swap":5}})");
   CHECK(wrong.status() == 400);
-  for (const auto* part : {"flavor.name", "flavor.vcpus", "flavor.ram", "flavor.disk", "flavor.colour", "flavor.swap"})
+  for (const auto* part :
+       {"flavor.name", "flavor.vcpus", "flavor.ram", "flavor.disk", "flavor.colour", "flavor.swap"})
     CHECK(wrong.text("badRequest.message").find(part) != std::string::npos);
 
-  cloud.ask("POST", "/compute/v2.1/flavors", R"({"flavor":{"name":"hidden","vcpus":1,"ram":1,"disk":0,"os-flavor-access:is_public":false}})");
+  cloud.ask("POST", "/compute/v2.1/flavors",
+            R"({"flavor":{"name":"hidden","vcpus":1,"ram":1,"disk":0,"os-flavor-access:is_public":false}})");
   const auto open = cloud.ask("GET", "/compute/v2.1/flavors").size("flavors");
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors/detail?is_public=None").size("flavors") == open + 1);
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors?is_public=False").text("flavors.0.name") == "hidden");
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors?minRam=1000000").size("flavors") == 0);
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors?minRam=x").status() == 400);
   CHECK(cloud.ask("GET", "/compute/v2.1/flavors?sort_key=name&sort_dir=desc&limit=1").size("flavors") == 1);
-  CHECK(cloud.ask("GET", "/compute/v2.1/flavors/detail?is_public=None&limit=1").text("flavors_links.0.rel") == "next");
+  CHECK(cloud.ask("GET", "/compute/v2.1/flavors/detail?is_public=None&limit=1").text("flavors_links.0.rel") ==
+        "next");
   const auto new_form = cloud.ask("GET", "/compute/v2.1/flavors/900", {}, version("75"));
   CHECK(new_form.text("flavor.extra_specs") == "{}");
   CHECK(new_form.text("flavor.swap") == "0");
 
   const auto member = cloud.rig.add_project("green");
-  CHECK(cloud.ask("GET", "/compute/v2.1/flavors/detail?is_public=None", {}, token(member)).size("flavors") == open);
+  CHECK(cloud.ask("GET", "/compute/v2.1/flavors/detail?is_public=None", {}, token(member)).size("flavors") ==
+        open);
   CHECK(cloud.ask("DELETE", "/compute/v2.1/flavors/900", {}, token(member)).status() == 403);
   CHECK(cloud.ask("DELETE", "/compute/v2.1/flavors/900").status() == 202);
   const auto gone = cloud.ask("GET", "/compute/v2.1/flavors/900");
@@ -76,18 +95,27 @@ TEST_CASE("flavors are made, listed, shown and deleted") {
 
 TEST_CASE("key pairs are given or made, and belong to their user") {
   ApiCloud cloud(0);
-  const std::string key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3mF0n0bTn3p9d0m2m0JQy8rW7oI3P4h2gq1mXl6Yk5 me";
-  const auto given = cloud.ask("POST", "/compute/v2.1/os-keypairs", fmt::format(R"({{"keypair":{{"name":"mine","public_key":"{}"}}}})", key));
+  const std::string key =
+      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3mF0n0bTn3p9d0m2m0JQy8rW7oI3P4h2gq1mXl6Yk5 me";
+  const auto given = cloud.ask("POST", "/compute/v2.1/os-keypairs",
+                               fmt::format(R"({{"keypair":{{"name":"mine","public_key":"{}"}}}})", key));
   INFO(given.body());
   REQUIRE(given.status() == 200);
   CHECK(given.text("keypair.fingerprint").size() == 47);
   CHECK(given.text("keypair.private_key") == "");
   CHECK(given.text("keypair.type") == "");
-  CHECK(cloud.ask("POST", "/compute/v2.1/os-keypairs", fmt::format(R"({{"keypair":{{"name":"mine","public_key":"{}"}}}})", key)).status() == 409);
-  CHECK(cloud.ask("POST", "/compute/v2.1/os-keypairs", R"({"keypair":{"name":"bad","public_key":"ssh-rsa nonsense"}})").status() == 400);
+  CHECK(cloud
+            .ask("POST", "/compute/v2.1/os-keypairs",
+                 fmt::format(R"({{"keypair":{{"name":"mine","public_key":"{}"}}}})", key))
+            .status() == 409);
+  CHECK(cloud
+            .ask("POST", "/compute/v2.1/os-keypairs",
+                 R"({"keypair":{"name":"bad","public_key":"ssh-rsa nonsense"}})")
+            .status() == 400);
   CHECK(cloud.ask("POST", "/compute/v2.1/os-keypairs", R"({"keypair":{"name":"a/b"}})").status() == 400);
 
-  const auto made = cloud.ask("POST", "/compute/v2.1/os-keypairs", R"({"keypair":{"name":"made","type":"ssh"}})", version("10"));
+  const auto made = cloud.ask("POST", "/compute/v2.1/os-keypairs",
+                              R"({"keypair":{"name":"made","type":"ssh"}})", version("10"));
   REQUIRE(made.status() == 201);
   CHECK(made.text("keypair.private_key").starts_with("-----BEGIN RSA PRIVATE KEY-----"));
   CHECK(made.text("keypair.public_key").starts_with("ssh-rsa "));
@@ -96,7 +124,9 @@ TEST_CASE("key pairs are given or made, and belong to their user") {
   CHECK(shown.text("keypair.private_key") == "");
   CHECK(shown.text("keypair.created_at") != "");
   CHECK(cloud.ask("GET", "/compute/v2.1/os-keypairs").size("keypairs") == 2);
-  CHECK(cloud.ask("GET", "/compute/v2.1/os-keypairs?limit=1", {}, version("35")).text("keypairs_links.0.rel") == "next");
+  CHECK(
+      cloud.ask("GET", "/compute/v2.1/os-keypairs?limit=1", {}, version("35")).text("keypairs_links.0.rel") ==
+      "next");
 
   const auto member = cloud.rig.add_project("green");
   CHECK(cloud.ask("GET", "/compute/v2.1/os-keypairs/made", {}, token(member)).status() == 404);
@@ -133,9 +163,13 @@ TEST_CASE("a server is created, shown, acted upon and deleted") {
   CHECK(late.text("server.server_groups") == "[]");
   CHECK(late.text("server.host_status") == "UP");
 
-  const auto act = [&](std::string_view body, Headers headers = {}) { return cloud.ask("POST", path + "/action", body, headers); };
+  const auto act = [&](std::string_view body, Headers headers = {}) {
+    return cloud.ask("POST", path + "/action", body, headers);
+  };
   CHECK(act(R"({"os-start":null})").status() == 409);
-  CHECK(act(R"({"os-start":null})").text("conflictingRequest.message").find("Cannot 'start' instance " + id + " while it is in vm_state active") == 0);
+  CHECK(act(R"({"os-start":null})")
+            .text("conflictingRequest.message")
+            .find("Cannot 'start' instance " + id + " while it is in vm_state active") == 0);
   REQUIRE(act(R"({"os-stop":null})").status() == 202);
   CHECK(cloud.until(path, "server.status", "SHUTOFF").text("server.OS-EXT-STS:power_state") == "4");
   REQUIRE(act(R"({"os-start":null})").status() == 202);
@@ -152,14 +186,16 @@ TEST_CASE("a server is created, shown, acted upon and deleted") {
   const auto actions = cloud.ask("GET", path + "/os-instance-actions");
   CHECK(actions.size("instanceActions") == 4);
   CHECK(actions.text("instanceActions.3.action") == "create");
-  const auto one = cloud.ask("GET", path + "/os-instance-actions/" + actions.text("instanceActions.3.request_id"));
+  const auto one =
+      cloud.ask("GET", path + "/os-instance-actions/" + actions.text("instanceActions.3.request_id"));
   CHECK(one.text("instanceAction.events.0.result") == "Success");
   CHECK(cloud.ask("GET", path + "/os-interface").text("interfaceAttachments.0.net_id") == network);
   CHECK(cloud.ask("GET", path + "/ips").size("addresses.net") == 1);
   CHECK(cloud.ask("GET", path + "/ips/net").size("net") == 1);
   CHECK(cloud.ask("GET", path + "/ips/other").status() == 404);
 
-  const auto renamed = cloud.ask("PUT", path, R"({"server":{"name":"db","description":"hello"}})", version("19"));
+  const auto renamed =
+      cloud.ask("PUT", path, R"({"server":{"name":"db","description":"hello"}})", version("19"));
   CHECK(renamed.text("server.name") == "db");
   CHECK(renamed.text("server.description") == "hello");
   CHECK(cloud.ask("PUT", path, R"({"server":{"name":"   "}})").status() == 400);
@@ -192,7 +228,8 @@ TEST_CASE("a create that names something wrong changes nothing and says what") {
   refused(with(R"(,"networks":"auto")"), 400, "server.networks");
   refused(with(""), 400, "server.networks: is required", version("37"));
   refused(with(R"(,"networks":[{"fixed_ip":"10.0.0.4"}])"), 400, "server.networks[0].uuid");
-  refused(with(R"(,"networks":[{"uuid":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}])"), 400, "could not be found");
+  refused(with(R"(,"networks":[{"uuid":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}])"), 400,
+          "could not be found");
   refused(with(R"(,"key_name":"nobody")"), 400, "Invalid key_name provided");
   refused(with(R"(,"availability_zone":"mars")"), 400, "The requested availability zone is not available");
   refused(with(R"(,"availability_zone":"nova:mars")"), 400, "Compute host mars could not be found");
@@ -200,11 +237,18 @@ TEST_CASE("a create that names something wrong changes nothing and says what") {
   refused(with(R"(,"adminPass":"secret")"), 400, "server.adminPass");
   refused(with(R"(,"security_groups":[{"name":"web"}])"), 400, "security_groups[0].name");
   refused(with(R"(,"metadata":{"k":5})"), 400, "server.metadata.k");
-  refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"nope","imageRef":"{}"}}}})", cloud.image), 400, "Flavor nope could not be found");
-  refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"{}","imageRef":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}}}})", cloud.flavor), 400, "Image");
-  refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"{}","imageRef":"nope"}}}})", cloud.flavor), 400, "server.imageRef");
+  refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"nope","imageRef":"{}"}}}})", cloud.image), 400,
+          "Flavor nope could not be found");
+  refused(
+      fmt::format(
+          R"({{"server":{{"name":"s","flavorRef":"{}","imageRef":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}}}})",
+          cloud.flavor),
+      400, "Image");
+  refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"{}","imageRef":"nope"}}}})", cloud.flavor), 400,
+          "server.imageRef");
   const auto big = cloud.add_flavor("big", 1000);
-  refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"{}","imageRef":"{}"}}}})", big, cloud.image), 403, "cores");
+  refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"{}","imageRef":"{}"}}}})", big, cloud.image),
+          403, "cores");
   const auto member = cloud.rig.add_project("green");
   refused(with(R"(,"availability_zone":"nova:node-1")"), 403, "forced_host", token(member));
   const auto reader = cloud.rig.add_project("readers", "reader");
@@ -216,22 +260,37 @@ TEST_CASE("networks are chosen as nova chooses them, and ports taken as they are
   ApiCloud cloud;
   cloud.flavor = cloud.add_flavor();
   cloud.image = cloud.add_image();
-  const auto create = [&](std::string_view more, Headers headers = {}) { return cloud.ask("POST", "/compute/v2.1/servers", server_body(cloud, "s", more), headers); };
+  const auto create = [&](std::string_view more, Headers headers = {}) {
+    return cloud.ask("POST", "/compute/v2.1/servers", server_body(cloud, "s", more), headers);
+  };
   const auto bare = create("");
   REQUIRE(bare.status() == 202);
-  CHECK(cloud.until("/compute/v2.1/servers/" + bare.text("server.id"), "server.status", "ACTIVE").size("server.addresses") == 0);
+  CHECK(cloud.until("/compute/v2.1/servers/" + bare.text("server.id"), "server.status", "ACTIVE")
+            .size("server.addresses") == 0);
   CHECK(create(R"(,"networks":"auto")", version("37")).status() == 400);
 
   const auto one = cloud.add_network("one", "10.0.1.0/24");
-  CHECK(cloud.until("/compute/v2.1/servers/" + create(R"(,"networks":"auto")", version("37")).text("server.id"), "server.status", "ACTIVE").size("server.addresses.one") == 1);
+  CHECK(
+      cloud
+          .until("/compute/v2.1/servers/" + create(R"(,"networks":"auto")", version("37")).text("server.id"),
+                 "server.status", "ACTIVE")
+          .size("server.addresses.one") == 1);
   const auto two = cloud.add_network("two", "10.0.2.0/24");
   const auto several = create("");
   CHECK(several.status() == 409);
-  CHECK(several.text("conflictingRequest.message") == "Multiple possible networks found, use a Network ID to be more specific.");
-  CHECK(cloud.until("/compute/v2.1/servers/" + create(R"(,"networks":"none")", version("37")).text("server.id"), "server.status", "ACTIVE").size("server.addresses") == 0);
+  CHECK(several.text("conflictingRequest.message") ==
+        "Multiple possible networks found, use a Network ID to be more specific.");
+  CHECK(
+      cloud
+          .until("/compute/v2.1/servers/" + create(R"(,"networks":"none")", version("37")).text("server.id"),
+                 "server.status", "ACTIVE")
+          .size("server.addresses") == 0);
 
-  const auto port = cloud.ask("POST", "/network/v2.0/ports", fmt::format(R"({{"port":{{"network_id":"{}"}}}})", two)).text("port.id");
-  const auto made = create(fmt::format(R"(,"networks":[{{"uuid":"{}","fixed_ip":"10.0.1.77"}},{{"port":"{}"}}])", one, port));
+  const auto port =
+      cloud.ask("POST", "/network/v2.0/ports", fmt::format(R"({{"port":{{"network_id":"{}"}}}})", two))
+          .text("port.id");
+  const auto made = create(
+      fmt::format(R"(,"networks":[{{"uuid":"{}","fixed_ip":"10.0.1.77"}},{{"port":"{}"}}])", one, port));
   REQUIRE(made.status() == 202);
   const auto path = "/compute/v2.1/servers/" + made.text("server.id");
   const auto shown = cloud.until(path, "server.status", "ACTIVE");
@@ -250,7 +309,11 @@ TEST_CASE("user data is sealed with the project's key and comes out as it went i
   cloud.flavor = cloud.add_flavor();
   cloud.image = cloud.add_image();
   const std::string script = "#!/bin/sh\necho hello\n";
-  const auto made = cloud.ask("POST", "/compute/v2.1/servers", server_body(cloud, "s", fmt::format(R"(,"user_data":"{}","metadata":{{"a":"1"}},"config_drive":true)", encode_base64(script))));
+  const auto made =
+      cloud.ask("POST", "/compute/v2.1/servers",
+                server_body(cloud, "s",
+                            fmt::format(R"(,"user_data":"{}","metadata":{{"a":"1"}},"config_drive":true)",
+                                        encode_base64(script))));
   REQUIRE(made.status() == 202);
   const auto id = made.text("server.id");
   const auto row = cloud.rig.projection->view().find<Server>(*ServerId::parse(id));
@@ -258,11 +321,15 @@ TEST_CASE("user data is sealed with the project's key and comes out as it went i
   const std::string sealed(row->user_data_sealed.begin(), row->user_data_sealed.end());
   CHECK(sealed.find("echo") == std::string::npos);
   CHECK(*cloud.rig.keyring->unseal(row->project, "user_data", sealed) == script);
-  CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + id, {}, version("3")).text("server.OS-EXT-SRV-ATTR:user_data") == encode_base64(script));
-  CHECK(cloud.ask("GET", "/compute/v2.1/servers/detail", {}, version("3")).text("servers.0.OS-EXT-SRV-ATTR:user_data") == "null");
+  CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + id, {}, version("3"))
+            .text("server.OS-EXT-SRV-ATTR:user_data") == encode_base64(script));
+  CHECK(cloud.ask("GET", "/compute/v2.1/servers/detail", {}, version("3"))
+            .text("servers.0.OS-EXT-SRV-ATTR:user_data") == "null");
   CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + id + "/metadata").text("metadata.a") == "1");
   CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + id + "/metadata/a").text("meta.a") == "1");
-  CHECK(cloud.ask("POST", "/compute/v2.1/servers/" + id + "/metadata", R"({"metadata":{"b":"2"}})").status() == 501);
+  CHECK(
+      cloud.ask("POST", "/compute/v2.1/servers/" + id + "/metadata", R"({"metadata":{"b":"2"}})").status() ==
+      501);
 }
 
 TEST_CASE("lists of servers are paged, filtered and sorted") {
@@ -275,7 +342,8 @@ TEST_CASE("lists of servers are paged, filtered and sorted") {
   CHECK(first.size("servers") == 2);
   CHECK(first.text("servers.0.name") == "gamma");
   CHECK(first.text("servers.0.status") == "");
-  CHECK(first.text("servers_links.0.href") == "http://cloud:8700/compute/v2.1/servers?limit=2&marker=" + ids[1]);
+  CHECK(first.text("servers_links.0.href") ==
+        "http://cloud:8700/compute/v2.1/servers?limit=2&marker=" + ids[1]);
   const auto rest = cloud.ask("GET", "/compute/v2.1/servers?limit=2&marker=" + ids[1]);
   CHECK(rest.size("servers") == 1);
   CHECK(rest.size("servers_links") == 0);
@@ -318,7 +386,8 @@ TEST_CASE("lists of servers are paged, filtered and sorted") {
   CHECK(cloud.ask("GET", all + "?all_tenants=1", {}, token(member)).status() == 403);
   CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + ids[0], {}, token(member)).status() == 404);
   CHECK(cloud.ask("DELETE", "/compute/v2.1/servers/" + ids[0], {}, token(member)).status() == 404);
-  CHECK(cloud.ask("POST", "/compute/v2.1/servers/" + ids[0] + "/action", R"({"os-stop":null})", token(member)).status() == 404);
+  CHECK(cloud.ask("POST", "/compute/v2.1/servers/" + ids[0] + "/action", R"({"os-stop":null})", token(member))
+            .status() == 404);
   const auto green = cloud.add_server("theirs", token(member));
   CHECK(count("") == 3);
   CHECK(count("all_tenants=True") == 4);
@@ -348,7 +417,8 @@ TEST_CASE("volumes are attached to servers and detached again") {
   ApiCloud cloud;
   const auto server = cloud.add_server("s");
   const auto project = cloud.project("admin");
-  const auto made = cloud.ask("POST", "/volume/v3/" + project + "/volumes", R"({"volume":{"size":1,"name":"v"}})");
+  const auto made =
+      cloud.ask("POST", "/volume/v3/" + project + "/volumes", R"({"volume":{"size":1,"name":"v"}})");
   REQUIRE(made.status() == 202);
   const auto volume = made.text("volume.id");
   const auto volume_path = "/volume/v3/" + project + "/volumes/" + volume;
@@ -362,14 +432,18 @@ TEST_CASE("volumes are attached to servers and detached again") {
   const auto used = cloud.until(volume_path, "volume.status", "in-use");
   CHECK(used.text("volume.attachments.0.server_id") == server);
   CHECK(used.text("volume.attachments.0.device") == "/dev/vdb");
-  CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + server).text("server.os-extended-volumes:volumes_attached.0.id") == volume);
+  CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + server)
+            .text("server.os-extended-volumes:volumes_attached.0.id") == volume);
   CHECK(cloud.ask("GET", path).size("volumeAttachments") == 1);
-  CHECK(cloud.ask("GET", path + "/" + volume, {}, version("79")).text("volumeAttachment.delete_on_termination") == "false");
+  CHECK(cloud.ask("GET", path + "/" + volume, {}, version("79"))
+            .text("volumeAttachment.delete_on_termination") == "false");
   CHECK(cloud.ask("POST", path, body).status() == 400);
-  CHECK(cloud.ask("POST", path, R"({"volumeAttachment":{"volumeId":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}})").status() == 404);
+  CHECK(cloud.ask("POST", path, R"({"volumeAttachment":{"volumeId":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}})")
+            .status() == 404);
   const auto busy = cloud.ask("DELETE", volume_path);
   CHECK(busy.status() == 400);
-  CHECK(busy.text("badRequest.message").find("Invalid volume: Volume status must be available or error") == 0);
+  CHECK(busy.text("badRequest.message").find("Invalid volume: Volume status must be available or error") ==
+        0);
   CHECK(cloud.ask("DELETE", path + "/" + volume).status() == 202);
   cloud.until(volume_path, "volume.status", "available");
   CHECK(cloud.ask("DELETE", path + "/" + volume).status() == 404);
@@ -377,10 +451,14 @@ TEST_CASE("volumes are attached to servers and detached again") {
 
 TEST_CASE("the console's output comes from the node, as text") {
   ApiRig::Options options;
-  options.console = [](ServerId, NodeId, std::size_t, Backend::Console callback) { callback(std::string("one\r\ntwo\x1b[0m\n\xff three\n")); };
+  options.console = [](ServerId, NodeId, std::size_t, Backend::Console callback) {
+    callback(std::string("one\r\ntwo\x1b[0m\n\xff three\n"));
+  };
   ApiCloud cloud(1, std::move(options));
   const auto id = cloud.add_server("s");
-  const auto ask = [&](std::string_view body) { return cloud.ask("POST", "/compute/v2.1/servers/" + id + "/action", body); };
+  const auto ask = [&](std::string_view body) {
+    return cloud.ask("POST", "/compute/v2.1/servers/" + id + "/action", body);
+  };
   CHECK(ask(R"({"os-getConsoleOutput":{}})").text("output") == "one\ntwo[0m\n\xef\xbf\xbd three\n");
   CHECK(ask(R"({"os-getConsoleOutput":{"length":1}})").text("output") == "\xef\xbf\xbd three\n");
   CHECK(ask(R"({"os-getConsoleOutput":{"length":"x"}})").status() == 400);
@@ -398,7 +476,8 @@ TEST_CASE("limits and quotas are those of the log") {
   CHECK(limits.text("limits.absolute.totalInstancesUsed") == "1");
   CHECK(limits.text("limits.absolute.totalRAMUsed") == "512");
   CHECK(limits.text("limits.absolute.maxPersonality") == "0");
-  CHECK(cloud.ask("GET", "/compute/v2.1/limits", {}, version("57")).text("limits.absolute.maxPersonality") == "");
+  CHECK(cloud.ask("GET", "/compute/v2.1/limits", {}, version("57")).text("limits.absolute.maxPersonality") ==
+        "");
   const auto path = "/compute/v2.1/os-quota-sets/" + project;
   CHECK(cloud.ask("PUT", path, R"({"quota_set":{"instances":0}})").status() == 400);
   const auto set = cloud.ask("PUT", path, R"({"quota_set":{"instances":1,"cores":7}})");
@@ -421,21 +500,29 @@ TEST_CASE("nodes are hypervisors and services, and can be disabled") {
   CHECK(old_form.size("hypervisors") == 2);
   CHECK(old_form.text("hypervisors.0.vcpus") == "64");
   const auto number = old_form.text("hypervisors.0.id");
-  CHECK(cloud.ask("GET", "/compute/v2.1/os-hypervisors/" + number).text("hypervisor.hypervisor_hostname") == old_form.text("hypervisors.0.hypervisor_hostname"));
+  CHECK(cloud.ask("GET", "/compute/v2.1/os-hypervisors/" + number).text("hypervisor.hypervisor_hostname") ==
+        old_form.text("hypervisors.0.hypervisor_hostname"));
   const auto new_form = cloud.ask("GET", "/compute/v2.1/os-hypervisors", {}, version("53"));
   CHECK(new_form.text("hypervisors.0.id").size() == 36);
-  CHECK(cloud.ask("GET", "/compute/v2.1/os-availability-zone").text("availabilityZoneInfo.0.zoneName") == "nova");
+  CHECK(cloud.ask("GET", "/compute/v2.1/os-availability-zone").text("availabilityZoneInfo.0.zoneName") ==
+        "nova");
 
-  CHECK(cloud.ask("PUT", "/compute/v2.1/os-services/disable-log-reason", R"({"host":"node-1","binary":"nova-compute","disabled_reason":"dust"})").status() == 200);
+  CHECK(cloud
+            .ask("PUT", "/compute/v2.1/os-services/disable-log-reason",
+                 R"({"host":"node-1","binary":"nova-compute","disabled_reason":"dust"})")
+            .status() == 200);
   const auto services = cloud.ask("GET", "/compute/v2.1/os-services?host=node-1");
   CHECK(services.text("services.0.status") == "disabled");
   CHECK(services.text("services.0.disabled_reason") == "dust");
   cloud.flavor = cloud.add_flavor();
   cloud.image = cloud.add_image();
-  const auto nowhere = cloud.ask("POST", "/compute/v2.1/servers", server_body(cloud, "s", R"(,"availability_zone":"nova:node-1")"));
+  const auto nowhere = cloud.ask("POST", "/compute/v2.1/servers",
+                                 server_body(cloud, "s", R"(,"availability_zone":"nova:node-1")"));
   CHECK(nowhere.status() == 400);
-  const auto id = cloud.ask("GET", "/compute/v2.1/os-services?host=node-1", {}, version("53")).text("services.0.id");
-  CHECK(cloud.ask("PUT", "/compute/v2.1/os-services/" + id, R"({"status":"enabled"})", version("53")).text("service.status") == "enabled");
+  const auto id =
+      cloud.ask("GET", "/compute/v2.1/os-services?host=node-1", {}, version("53")).text("services.0.id");
+  CHECK(cloud.ask("PUT", "/compute/v2.1/os-services/" + id, R"({"status":"enabled"})", version("53"))
+            .text("service.status") == "enabled");
   const auto member = cloud.rig.add_project("green");
   CHECK(cloud.ask("GET", "/compute/v2.1/os-hypervisors", {}, token(member)).status() == 403);
 }
@@ -447,7 +534,8 @@ TEST_CASE("the past of servers is shown to unmodified clients") {
   cloud.ask("PUT", "/compute/v2.1/servers/" + id, R"({"server":{"name":"after"}})");
   const auto then = cloud.ask("GET", fmt::format("/at/{}/compute/v2.1/servers/{}", seq, id));
   CHECK(then.text("server.name") == "before");
-  CHECK(then.text("server.links.0.href").starts_with(fmt::format("http://cloud:8700/at/{}/compute/v2.1/servers/", seq)));
+  CHECK(then.text("server.links.0.href")
+            .starts_with(fmt::format("http://cloud:8700/at/{}/compute/v2.1/servers/", seq)));
   CHECK(cloud.ask("DELETE", fmt::format("/at/{}/compute/v2.1/servers/{}", seq, id)).status() == 405);
 }
 

@@ -26,7 +26,8 @@ class FailingLog final : public Log {
     ++opened;
     return std::unique_ptr<Producer>(std::make_unique<FailingProducer>(*this, std::move(*producer)));
   }
-  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset, std::function<void()> wake) override {
+  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset,
+                                              std::function<void()> wake) override {
     return log_.open_reader(topic, offset, std::move(wake));
   }
   void end(Topic topic, Answer answer) override {
@@ -34,13 +35,16 @@ class FailingLog final : public Log {
     log_.end(topic, std::move(answer));
   }
   Result<std::int64_t> begin(Topic topic) override { return log_.begin(topic); }
-  std::unique_ptr<Candidacy> stand(std::function<void()> wake) override { return log_.stand(std::move(wake)); }
+  std::unique_ptr<Candidacy> stand(std::function<void()> wake) override {
+    return log_.stand(std::move(wake));
+  }
   std::string place() const override { return log_.place(); }
 
  private:
   class FailingProducer final : public Producer {
    public:
-    FailingProducer(FailingLog& owner, std::unique_ptr<Producer> producer) : owner_(owner), producer_(std::move(producer)) {}
+    FailingProducer(FailingLog& owner, std::unique_ptr<Producer> producer)
+        : owner_(owner), producer_(std::move(producer)) {}
     void append(Topic topic, Bytes bytes, Done done) override {
       switch (owner_.fail.exchange(Fail::nothing)) {
         case Fail::nothing:
@@ -67,7 +71,9 @@ ApiRig::Options failing(FailingLog*& log, std::int64_t window_ms) {
           }};
 }
 
-std::string network_body(const std::string& name) { return fmt::format(R"({{"network":{{"name":"{}"}}}})", name); }
+std::string network_body(const std::string& name) {
+  return fmt::format(R"({{"network":{{"name":"{}"}}}})", name);
+}
 
 // The whole answer of a line source that ends by itself.
 std::string read_all(LineSource& lines) {
@@ -107,15 +113,21 @@ TEST_CASE("Who brings no good token gets 401, in the service's format", "[servic
   CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", forged}}).status() == 401);
   CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", "nonsense"}}).status() == 401);
 
-  TokenClaims claims{.user = rig.genesis.user, .project = rig.genesis.project, .issued_ms = 1, .as_of_ms = 1,
-                     .expires_ms = static_cast<std::uint64_t>(wall_ms()) - 1, .audit = random_id()};
+  TokenClaims claims{.user = rig.genesis.user,
+                     .project = rig.genesis.project,
+                     .issued_ms = 1,
+                     .as_of_ms = 1,
+                     .expires_ms = static_cast<std::uint64_t>(wall_ms()) - 1,
+                     .audit = random_id()};
   const auto expired = rig.ask("GET", networks, "", {{"X-Auth-Token", make_token(*rig.keyring, claims)}});
   CHECK(expired.status() == 401);
   CHECK(expired.text("NeutronError.message").find("expired") != std::string::npos);
 
   const auto token = rig.token("admin", "secret", "admin");
   CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", token}}).status() == 200);
-  REQUIRE(rig.ask("DELETE", "/identity/v3/auth/tokens", "", {{"X-Auth-Token", rig.admin_token}, {"X-Subject-Token", token}}).status() == 204);
+  REQUIRE(rig.ask("DELETE", "/identity/v3/auth/tokens", "",
+                  {{"X-Auth-Token", rig.admin_token}, {"X-Subject-Token", token}})
+              .status() == 204);
   CHECK(rig.ask("GET", networks, "", {{"X-Auth-Token", token}}).status() == 401);
 }
 
@@ -135,7 +147,8 @@ TEST_CASE("What a role does not allow is 403, what is another project's 404", "[
   CHECK(rig.ask("GET", path, "", {{"X-Auth-Token", member}}).status() == 200);
   CHECK(rig.ask("GET", path).status() == 200);
   for (const char* method : {"GET", "DELETE"}) {
-    const auto hidden = rig.ask(method, path, "", {{"X-Auth-Token", rig.add_project(fmt::format("others{}", method))}});
+    const auto hidden =
+        rig.ask(method, path, "", {{"X-Auth-Token", rig.add_project(fmt::format("others{}", method))}});
     CHECK(hidden.status() == 404);
     CHECK(hidden.text("NeutronError.type") == "NetworkNotFound");
   }
@@ -144,10 +157,12 @@ TEST_CASE("What a role does not allow is 403, what is another project's 404", "[
 TEST_CASE("Every mistake of a body is named in one answer, and nothing was done", "[service]") {
   ApiRig rig;
   const auto before = rig.projection->head().seq;
-  const auto bad = rig.ask("POST", networks, R"({"network":{"name":7,"mtu":"big","colour":"red"},"extra":1})");
+  const auto bad =
+      rig.ask("POST", networks, R"({"network":{"name":7,"mtu":"big","colour":"red"},"extra":1})");
   CHECK(bad.status() == 400);
   const auto text = bad.text("NeutronError.message");
-  for (const char* part : {"network.name", "network.mtu", "network.colour", "extra"}) CHECK(text.find(part) != text.npos);
+  for (const char* part : {"network.name", "network.mtu", "network.colour", "extra"})
+    CHECK(text.find(part) != text.npos);
   CHECK(rig.ask("POST", networks, "{").status() == 400);
   CHECK(rig.ask("POST", networks, "[]").status() == 400);
   CHECK(rig.ask("POST", networks, "").status() == 400);
@@ -196,7 +211,8 @@ TEST_CASE("A refusal is repeated under its key, even when it would succeed now",
 TEST_CASE("Twice at once under one key is once", "[service]") {
   ApiRig rig;
   std::vector<std::future<Response>> answers;
-  for (int i = 0; i < 8; ++i) answers.push_back(rig.send("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}}));
+  for (int i = 0; i < 8; ++i)
+    answers.push_back(rig.send("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}}));
   std::string id;
   for (auto& answer : answers) {
     const auto one = rig.wait(std::move(answer));
@@ -289,18 +305,21 @@ TEST_CASE("/at/ shows the past of everything, and changes nothing", "[service]")
   CHECK(rig.ask("GET", "/at/2999-01-01T00:00:00Z" + path).status() == 400);
   CHECK(rig.ask("DELETE", then + path).status() == 405);
 
-  const auto token = rig.ask("POST", then + "/identity/v3/auth/tokens",
-                             R"({"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin",)"
-                             R"("domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}})",
-                             {{"X-Auth-Token", ""}});
+  const auto token = rig.ask(
+      "POST", then + "/identity/v3/auth/tokens",
+      R"({"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin",)"
+      R"("domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}})",
+      {{"X-Auth-Token", ""}});
   REQUIRE(token.status() == 201);
   CHECK(token.text("token.catalog.0.endpoints.0.url") == "http://cloud:8700" + then + "/identity");
 }
 
-TEST_CASE("/events has everything once, goes on where it was, and shows each only what is its own", "[service]") {
+TEST_CASE("/events has everything once, goes on where it was, and shows each only what is its own",
+          "[service]") {
   ApiRig rig;
   const auto member = rig.add_project("members");
-  rig.ask("POST", networks, network_body("a"), {{"X-Auth-Token", member}, {"X-Openstack-Request-Id", "req-00000000-0000-4000-8000-000000000001"}});
+  rig.ask("POST", networks, network_body("a"),
+          {{"X-Auth-Token", member}, {"X-Openstack-Request-Id", "req-00000000-0000-4000-8000-000000000001"}});
   rig.ask("POST", networks, network_body("hidden"));
 
   const auto whole = rig.ask("GET", "/events?follow=false");
@@ -320,13 +339,15 @@ TEST_CASE("/events has everything once, goes on where it was, and shows each onl
 
   // Cut off after any line: the rest is exactly what was missing.
   const auto cut = all.size() / 2;
-  const auto from = fmt::format("/events?follow=false&from={}.{}", all[cut].at("seq").to_number<std::int64_t>(),
-                                all[cut].at("index").to_number<std::int64_t>());
+  const auto from =
+      fmt::format("/events?follow=false&from={}.{}", all[cut].at("seq").to_number<std::int64_t>(),
+                  all[cut].at("index").to_number<std::int64_t>());
   const auto rest = lines_of(read_all(*rig.ask("GET", from).response.lines));
   REQUIRE(rest.size() == all.size() - cut);
   CHECK(rest.front() == all[cut]);
 
-  const auto mine = lines_of(read_all(*rig.ask("GET", "/events?follow=false", "", {{"X-Auth-Token", member}}).response.lines));
+  const auto mine = lines_of(
+      read_all(*rig.ask("GET", "/events?follow=false", "", {{"X-Auth-Token", member}}).response.lines));
   REQUIRE(mine.size() == 1);
   CHECK(mine[0].at("event").at("type") == "NetworkCreated");
   CHECK(mine[0].at("event").at("name") == "a");
@@ -339,7 +360,8 @@ TEST_CASE("/events has everything once, goes on where it was, and shows each onl
 
 TEST_CASE("/events follows what happens", "[service]") {
   ApiRig rig;
-  REQUIRE(rig.ask("POST", networks, network_body("first")).status() == 201);  // the controller's claim is behind it
+  REQUIRE(rig.ask("POST", networks, network_body("first")).status() ==
+          201);  // the controller's claim is behind it
   const auto stream = rig.ask("GET", fmt::format("/events?from={}", rig.projection->head().seq + 1));
   REQUIRE(stream.status() == 200);
   for (int i = 0; i < 3; ++i) {
@@ -365,8 +387,9 @@ TEST_CASE("/healthz, /metrics and / need no token", "[service]") {
   rig.ask("GET", networks);
   rig.ask("POST", networks, network_body("n"));
   const auto metrics = rig.ask("GET", "/metrics", "", {{"X-Auth-Token", ""}}).body();
-  for (const char* part : {"reprise_requests_total{service=\"network\",status=\"200\"}", "reprise_projection{value=\"head_seq\"}",
-                           "reprise_decision_seconds_count{outcome=\"done\"}"})
+  for (const char* part :
+       {"reprise_requests_total{service=\"network\",status=\"200\"}",
+        "reprise_projection{value=\"head_seq\"}", "reprise_decision_seconds_count{outcome=\"done\"}"})
     CHECK(metrics.find(part) != metrics.npos);
 }
 

@@ -17,7 +17,8 @@ TEST_CASE("the volume api says which microversions it has, and keeps to them") {
   CHECK(cloud.ask("GET", "/volume/").status() == 300);
   const auto base = "/volume/v3/" + cloud.project("admin");
   CHECK(cloud.ask("GET", base + "/volumes").header("OpenStack-API-Version") == "volume 3.0");
-  CHECK(cloud.ask("GET", base + "/volumes", {}, version("42")).header("OpenStack-API-Version") == "volume 3.42");
+  CHECK(cloud.ask("GET", base + "/volumes", {}, version("42")).header("OpenStack-API-Version") ==
+        "volume 3.42");
   CHECK(cloud.ask("GET", base + "/volumes", {}, version("43")).status() == 406);
   const auto member = cloud.rig.add_project("green");
   const auto other = cloud.ask("GET", base + "/volumes", {}, token(member));
@@ -29,8 +30,9 @@ TEST_CASE("volumes are created empty or from an image, listed, renamed and delet
   ApiCloud cloud;
   const auto image = cloud.add_image("disk");
   const auto base = "/volume/v3/" + cloud.project("admin");
-  const auto made = cloud.ask("POST", base + "/volumes",
-                              R"({"volume":{"size":2,"name":"data","description":null,"volume_type":null,"availability_zone":null,"metadata":{"a":"1"},
+  const auto made = cloud.ask(
+      "POST", base + "/volumes",
+      R"({"volume":{"size":2,"name":"data","description":null,"volume_type":null,"availability_zone":null,"metadata":{"a":"1"},
                                   "imageRef":null,"snapshot_id":null,"source_volid":null,"consistencygroup_id":null,"backup_id":null}})");
   INFO(made.body());
   REQUIRE(made.status() == 202);
@@ -48,7 +50,8 @@ TEST_CASE("volumes are created empty or from an image, listed, renamed and delet
   CHECK(cloud.ask("GET", path, {}, version("13")).text("volume.group_id") == "null");
   CHECK(cloud.ask("GET", path + "/metadata").text("metadata.a") == "1");
 
-  const auto filled = cloud.ask("POST", base + "/volumes", fmt::format(R"({{"volume":{{"size":1,"imageRef":"{}"}}}})", image));
+  const auto filled = cloud.ask("POST", base + "/volumes",
+                                fmt::format(R"({{"volume":{{"size":1,"imageRef":"{}"}}}})", image));
   REQUIRE(filled.status() == 202);
   const auto boot = cloud.until(base + "/volumes/" + filled.text("volume.id"), "volume.status", "available");
   CHECK(boot.text("volume.bootable") == "true");
@@ -63,8 +66,11 @@ TEST_CASE("volumes are created empty or from an image, listed, renamed and delet
   const auto page = cloud.ask("GET", base + "/volumes?limit=1");
   CHECK(page.size("volumes") == 1);
   CHECK(page.text("volumes_links.0.rel") == "next");
-  CHECK(cloud.ask("GET", base + "/volumes?limit=1&marker=" + page.text("volumes.0.id")).size("volumes_links") == 0);
-  CHECK(cloud.ask("GET", base + "/volumes/summary", {}, version("12")).text("volume-summary.total_size") == "3");
+  CHECK(
+      cloud.ask("GET", base + "/volumes?limit=1&marker=" + page.text("volumes.0.id")).size("volumes_links") ==
+      0);
+  CHECK(cloud.ask("GET", base + "/volumes/summary", {}, version("12")).text("volume-summary.total_size") ==
+        "3");
 
   CHECK(cloud.ask("PUT", path, R"({"volume":{"display_name":"more"}})").text("volume.name") == "more");
   CHECK(cloud.ask("POST", path + "/action", R"({"os-extend":{"new_size":4}})").status() == 501);
@@ -87,13 +93,17 @@ TEST_CASE("a volume that cannot be is refused with the reason") {
   refused(R"({"volume":{}})", 400, "volume.size: is required");
   refused(R"({"volume":{"size":0}})", 400, "volume.size: must be a whole number from 1 to 65536");
   refused(R"({"volume":{"size":1,"name":")" + std::string(256, 'n') + R"("}})", 400, "volume.name");
-  refused(R"({"volume":{"size":1,"volume_type":"gold"}})", 400, "Volume type with name gold could not be found");
+  refused(R"({"volume":{"size":1,"volume_type":"gold"}})", 400,
+          "Volume type with name gold could not be found");
   refused(R"({"volume":{"size":1,"snapshot_id":"x"}})", 400, "volume.snapshot_id");
   refused(R"({"volume":{"size":1,"multiattach":true}})", 400, "volume.multiattach");
   refused(R"({"volume":{"size":1,"colour":"red"}})", 400, "volume.colour: is not a field");
   refused(R"({"volume":{"size":1,"availability_zone":"mars"}})", 400, "Availability zone 'mars' is invalid");
-  refused(R"({"volume":{"size":1,"imageRef":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}})", 400, "could not be found");
-  CHECK(cloud.ask("PUT", base + "/os-quota-sets/" + cloud.project("admin"), R"({"quota_set":{"gigabytes":5}})").status() == 200);
+  refused(R"({"volume":{"size":1,"imageRef":"5f1c1a7e-7d4f-4f63-9d1e-1f9a1e2a3b4c"}})", 400,
+          "could not be found");
+  CHECK(
+      cloud.ask("PUT", base + "/os-quota-sets/" + cloud.project("admin"), R"({"quota_set":{"gigabytes":5}})")
+          .status() == 200);
   refused(R"({"volume":{"size":6}})", 413, "gigabytes");
   CHECK(cloud.ask("GET", base + "/volumes").size("volumes") == 0);
 }
@@ -107,9 +117,11 @@ TEST_CASE("another project's volumes are not there") {
   const auto theirs = "/volume/v3/" + cloud.project("green");
   CHECK(cloud.ask("GET", theirs + "/volumes/" + id, {}, token(member)).status() == 404);
   CHECK(cloud.ask("DELETE", theirs + "/volumes/" + id, {}, token(member)).status() == 404);
-  CHECK(cloud.ask("PUT", theirs + "/volumes/" + id, R"({"volume":{"name":"x"}})", token(member)).status() == 404);
+  CHECK(cloud.ask("PUT", theirs + "/volumes/" + id, R"({"volume":{"name":"x"}})", token(member)).status() ==
+        404);
   CHECK(cloud.ask("GET", theirs + "/volumes?all_tenants=1", {}, token(member)).size("volumes") == 0);
-  const auto own = cloud.ask("POST", theirs + "/volumes", R"({"volume":{"size":1}})", token(member)).text("volume.id");
+  const auto own =
+      cloud.ask("POST", theirs + "/volumes", R"({"volume":{"size":1}})", token(member)).text("volume.id");
   cloud.until(theirs + "/volumes/" + own, "volume.status", "available", token(member));
   CHECK(cloud.ask("GET", base + "/volumes").size("volumes") == 1);
   CHECK(cloud.ask("GET", base + "/volumes?all_tenants=1").size("volumes") == 2);
@@ -122,13 +134,16 @@ TEST_CASE("attachments, types, limits and what is always empty") {
   const auto base = "/volume/v3/" + cloud.project("admin");
   const auto id = cloud.ask("POST", base + "/volumes", R"({"volume":{"size":1}})").text("volume.id");
   cloud.until(base + "/volumes/" + id, "volume.status", "available");
-  cloud.ask("POST", "/compute/v2.1/servers/" + server + "/os-volume_attachments", fmt::format(R"({{"volumeAttachment":{{"volumeId":"{}"}}}})", id));
+  cloud.ask("POST", "/compute/v2.1/servers/" + server + "/os-volume_attachments",
+            fmt::format(R"({{"volumeAttachment":{{"volumeId":"{}"}}}})", id));
   const auto used = cloud.until(base + "/volumes/" + id, "volume.status", "in-use");
   const auto attachment = used.text("volume.attachments.0.attachment_id");
   CHECK(cloud.ask("GET", base + "/attachments").status() == 404);
   const auto all = cloud.ask("GET", base + "/attachments", {}, version("27"));
   CHECK(all.text("attachments.0.id") == attachment);
-  CHECK(cloud.ask("GET", base + "/attachments/" + attachment, {}, version("27")).text("attachment.instance") == server);
+  CHECK(
+      cloud.ask("GET", base + "/attachments/" + attachment, {}, version("27")).text("attachment.instance") ==
+      server);
   CHECK(cloud.ask("POST", base + "/attachments", "{}", version("27")).status() == 501);
 
   CHECK(cloud.ask("GET", base + "/types").text("volume_types.0.name") == "local");
@@ -136,7 +151,8 @@ TEST_CASE("attachments, types, limits and what is always empty") {
   CHECK(cloud.ask("GET", base + "/types/gold").status() == 404);
   CHECK(cloud.ask("POST", base + "/types", "{}").status() == 501);
   CHECK(cloud.ask("GET", base + "/limits").text("limits.absolute.totalGigabytesUsed") == "1");
-  CHECK(cloud.ask("GET", base + "/os-quota-sets/" + cloud.project("admin") + "?usage=True").text("quota_set.volumes.in_use") == "1");
+  CHECK(cloud.ask("GET", base + "/os-quota-sets/" + cloud.project("admin") + "?usage=True")
+            .text("quota_set.volumes.in_use") == "1");
   CHECK(cloud.ask("GET", base + "/os-services").text("services.0.binary") == "cinder-volume");
   CHECK(cloud.ask("GET", base + "/os-availability-zone").text("availabilityZoneInfo.0.zoneName") == "nova");
   CHECK(cloud.ask("GET", base + "/snapshots/detail").size("snapshots") == 0);
