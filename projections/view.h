@@ -44,7 +44,7 @@ class View {
     std::string bytes;
     return get(row_key(Row::table, encode_key(key)), bytes);
   }
-  // Every row in key order, beginning behind `after`; f(const Row&) may return false to stop.
+  // Every row in key order, beginning behind `after`; f(Row&) may return false to stop, and may take the row.
   template <class Row, class F>
   void each(F&& f, const std::optional<typename Row::Key>& after = std::nullopt) const;
   // The rows filed in `index` under keys that begin with `prefix`, in order of the entries. `after`: a
@@ -132,7 +132,7 @@ void View::each(F&& f, const std::optional<typename Row::Key>& after) const {
   std::string from = row_key(Row::table, after ? encode_key(*after) : std::string{});
   if (after) from.push_back('\0');
   for (Cursor at(*this, std::move(from), row_key(Row::table + 1, {})); at.valid(); at.next()) {
-    const auto row = row_of<Row>(at.value());
+    auto row = row_of<Row>(at.value());
     if (!row || !goes_on(f, *row)) return;
   }
 }
@@ -170,7 +170,7 @@ void View::each_by(std::uint8_t index, const std::string& prefix, F&& f, const s
     if (!row->valid() || row->key() != key) row->seek(key);
     if (!row->valid() || row->key() != key)
       return note({Errc::broken, std::string("an index entry without its row in table ") + Row::table_name});
-    const auto found = row_of<Row>(row->value());
+    auto found = row_of<Row>(row->value());
     if (!found || !goes_on(f, *found)) return;
   }
 }

@@ -87,6 +87,7 @@ void check_appends_and_reads(const FreshRig& fresh) {
     const auto producer = open_producer(*log);
     append_many(*producer, answers, Topic::intents, 1, 0, 300);
     REQUIRE(rig->await([&] { return answers.all(); }));
+    REQUIRE(answers.first_error() == "");
     REQUIRE(answers.count_ok() == 300);
     const auto other = rig->connect();
     Follower all(*rig, *log, Topic::intents), one_by_one(*rig, *other, Topic::intents, 0, 1);
@@ -121,6 +122,7 @@ void check_appends_and_reads(const FreshRig& fresh) {
       }
     }
     REQUIRE(rig->await([&] { return answers.all(); }));
+    REQUIRE(answers.first_error() == "");
     REQUIRE(answers.count_ok() == producers * each);
     Follower follower(*rig, *log, Topic::intents);
     REQUIRE(rig->await([&] { return follower.read().size() >= producers * each; }));
@@ -338,6 +340,7 @@ void check_keeping(const FreshRig& fresh) {
     std::vector<std::int64_t> ends;
     for (const Topic topic : all_topics) append_many(*producer, answers, topic, 1, 0, 100);
     REQUIRE(rig->await([&] { return answers.all(); }));
+    REQUIRE(answers.first_error() == "");
     REQUIRE(answers.count_ok() == 400);
     for (const Topic topic : all_topics) ends.push_back(ask_end(*rig, *log, topic));
     producer.reset();

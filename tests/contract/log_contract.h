@@ -64,6 +64,8 @@ class Answers {
   // By the order of next().
   Result<std::int64_t> operator[](std::size_t i) const;
   std::size_t count_ok() const;
+  // The first that is not, in words.
+  std::string first_error() const;
 
  private:
   LogRig& rig_;

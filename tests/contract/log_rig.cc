@@ -66,6 +66,15 @@ std::size_t Answers::count_ok() const {
       std::count_if(given_.begin(), given_.end(), [](const auto& g) { return !g.empty() && g[0].ok(); }));
 }
 
+std::string Answers::first_error() const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& answers : given_) {
+    if (!answers.empty() && !answers[0])
+      return errc_name(answers[0].error().code) + (": " + answers[0].error().text);
+  }
+  return "";
+}
+
 Follower::Follower(LogRig& rig, Log& log, Topic topic, std::int64_t offset, std::size_t entries_max)
     : entries_max_(entries_max) {
   auto reader = log.open_reader(topic, offset, [&rig, wakes = wakes_] {
