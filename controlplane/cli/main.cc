@@ -67,6 +67,8 @@ class Program {
   void add_serve() {
     runs(command(app_, "serve", "runs the roles that the configuration names, until SIGTERM"), serve_,
          run_serve);
+    runs(command(app_, "wipe", "takes everything of this cloud from the host; no server may run"), wipe_,
+         run_wipe);
   }
 
   void add_reading() {

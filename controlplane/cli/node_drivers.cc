@@ -14,6 +14,7 @@
 #include "agents/storage/local_driver.h"
 #include "controlplane/api/compute.h"
 #include "controlplane/api/router.h"
+#include "events/hash.h"
 
 namespace reprise::cli {
 namespace {
@@ -33,7 +34,7 @@ std::string first_line(const std::string& path) {
 // Another one after the host, or all that we run on it, was down: what should be on is started again then.
 std::string boot_id_of(const StateFolder& state) {
   const std::string host = first_line("/proc/sys/kernel/random/boot_id"), ours = first_line(state.boot());
-  return ours.empty() ? host : host + "/" + ours;
+  return ours.empty() ? host : blake2b(host + ours).hex().substr(0, 32);
 }
 
 std::string or_else(const std::string& configured, const std::string& fallback) {

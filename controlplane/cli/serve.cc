@@ -99,6 +99,7 @@ Status Process::start(std::function<void(const Error&)> broken) {
 }
 
 Status Process::open_projection(std::function<void(const Error&)> broken) {
+  if (auto made = make_folders(state_.projection()); !made) return made;
   auto projection =
       Projection::open(*log_, {.store = {.dir = state_.projection()}, .cloud = keyring_->cloud()});
   if (!projection) return projection.error();
@@ -150,18 +151,19 @@ Status Process::start_api() {
       .console = [this](ServerId server, NodeId node, std::size_t bytes, api::Backend::Console answer) {
         console(server, node, bytes, std::move(answer));
       }});
-  api_->api = std::make_unique<api::Api>(api::Api::Parts{.router = &api_->router,
-                                                         .backend = api_->backend.get(),
-                                                         .keyring = keyring_.get(),
-                                                         .passwords = &api_->passwords,
-                                                         .rate = &api_->rate,
-                                                         .workers = &api_->workers,
-                                                         .metrics = &api_->metrics},
-                                         api::ApiConfig{.public_url = c.public_url,
-                                                        .image_dir = images,
-                                                        .image_bytes_max = static_cast<std::uint64_t>(c.image_gib_max) << 30,
-                                                        .window_ms = c.intent_ms,
-                                                        .token_lifetime_ms = c.token_s * 1000});
+  api_->api = std::make_unique<api::Api>(
+      api::Api::Parts{.router = &api_->router,
+                      .backend = api_->backend.get(),
+                      .keyring = keyring_.get(),
+                      .passwords = &api_->passwords,
+                      .rate = &api_->rate,
+                      .workers = &api_->workers,
+                      .metrics = &api_->metrics},
+      api::ApiConfig{.public_url = c.public_url,
+                     .image_dir = images,
+                     .image_bytes_max = static_cast<std::uint64_t>(c.image_gib_max) << 30,
+                     .window_ms = c.intent_ms,
+                     .token_lifetime_ms = c.token_s * 1000});
   api::register_all(*api_->api);
   register_process_routes(*api_->api, *this);
   sweep_images(images);
