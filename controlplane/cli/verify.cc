@@ -155,14 +155,16 @@ Result<Verified> verify_log(Log& log, const std::vector<KnownHead>& known,
   auto reader = log.open_reader(Topic::events, 0, [bell] { bell->ring(); });
   if (!reader) return reader.error();
   Replay replay(known);
-  while ((*reader)->position() < *end) {
+  // Once more at the end: there a damaged log says that it went on.
+  for (bool at_end = false; !at_end;) {
+    at_end = (*reader)->position() >= *end;
     auto entries = (*reader)->poll(entries_at_once);
     if (!entries && entries.error().code == Errc::broken) {
       replay.broken(entries.error().text, (*reader)->position());
       break;
     }
     if (!entries) return entries.error();
-    if (entries->empty() && !bell->wait())
+    if (entries->empty() && !at_end && !bell->wait())
       return {Errc::timed_out,
               fmt::format("{} gave nothing at offset {} for {} s, though it ends at {}: try again",
                           log.place(), (*reader)->position(), patience.count(), *end)};
@@ -208,7 +210,7 @@ int run_verify(const VerifyOptions& options) {
   });
   if (shown) fmt::print(stderr, "\r\033[K");
   if (!verified) return fail(options.common, verified.error());
-  if (verified->entries == 0)
+  if (verified->entries == 0 && verified->broken.empty())
     return fail(options.common, Errc::not_found, fmt::format("the log {} is empty", (*log)->place()));
   return print_verified(options, (*log)->place(), *verified);
 }

@@ -1,8 +1,14 @@
 // verify: a good log is proved; whichever byte of whichever record is another, the seq is named.
 #include "controlplane/cli/verify.h"
 
+#include <filesystem>
+#include <fstream>
+#include <future>
+
 #include "controlplane/cli/genesis.h"
+#include "events/embedded_log.h"
 #include "projections/fold.h"
+#include "tests/unit/temporary_folder.h"
 
 #undef CHECK
 #include <catch2/catch.hpp>  // last: its CHECK replaces ours
@@ -163,4 +169,66 @@ TEST_CASE("a head known elsewhere must be in the log") {
   CHECK(parse_head("3:" + chain.hashes[0].hex()));
   for (const char* bad : {"", ":", "3", "3:", "0:", "x:y", "3:12", "-1:00"}) CHECK_FALSE(parse_head(bad));
   CHECK_FALSE(parse_head("0:" + chain.hashes[0].hex()));
+}
+
+namespace {
+
+void write_log(const std::string& dir, const std::vector<Entry>& entries) {
+  auto log = open_embedded_log(dir);
+  REQUIRE(log);
+  auto producer = (*log)->open_producer();
+  REQUIRE(producer);
+  for (const auto& entry : entries) {
+    std::promise<bool> written;
+    (*producer)->append(Topic::events, entry.bytes, [&](Result<std::int64_t> at) { written.set_value(at.ok()); });
+    REQUIRE(written.get_future().get());
+  }
+}
+
+void flip(const std::filesystem::path& path, std::size_t at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(at));
+  const auto byte = static_cast<char>(file.get() ^ 0x04);
+  file.seekp(static_cast<std::streamoff>(at));
+  file.put(byte);
+}
+
+enum class Seen { damage, nothing_missing, nothing };
+
+Seen look_at(const std::string& dir, const Hash& head) {
+  auto log = open_embedded_log_read_only(dir);
+  if (!log) return Seen::damage;
+  const auto verified = verify_log(**log, {});
+  if (!verified || !verified->broken.empty()) return Seen::damage;
+  return verified->head.hash == head ? Seen::nothing_missing : Seen::nothing;
+}
+
+}  // namespace
+
+TEST_CASE("whichever byte of a log's files is another: it is seen, or it was none of a record's") {
+  const auto chain = some_chain();
+  reprise::testing::TemporaryFolder folder;
+  const auto dir = folder.path("log");
+  write_log(dir, {chain.entries.begin(), chain.entries.begin() + 2});
+  write_log(dir, {chain.entries.begin() + 2, chain.entries.end()});  // opening it made a file of the first two
+  std::size_t in_records = 0;
+  for (const auto& file : std::filesystem::directory_iterator(dir)) {
+    const auto kind = file.path().extension();
+    if (kind != ".sst" && kind != ".log") continue;
+    std::ifstream stream(file.path(), std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    std::vector<bool> of_record(text.size());
+    for (const auto& entry : chain.entries)
+      if (const auto at = text.find(entry.bytes); at != text.npos)
+        std::fill_n(of_record.begin() + static_cast<std::ptrdiff_t>(at), entry.bytes.size(), true);
+    for (std::size_t at = 0; at < text.size(); at += 5) {
+      flip(file.path(), at);
+      const auto seen = look_at(dir, chain.hashes.back());
+      flip(file.path(), at);
+      in_records += of_record[at];
+      if (seen == Seen::nothing || (of_record[at] && seen != Seen::damage))
+        FAIL(file.path().filename() << ": byte " << at << " is another, and nothing was said");
+    }
+  }
+  CHECK(in_records > 100);
 }
