@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <queue>
+#include <shared_mutex>
 #include <thread>
 #include <unordered_map>
 
@@ -100,6 +102,24 @@ class Wheel {
   std::thread thread_;
 };
 
+// Lets callbacks of others in until it is closed; none runs any more once close() returns.
+class Gate {
+ public:
+  template <class F>
+  void run(F&& f) {
+    std::shared_lock lock(mutex_);
+    if (!closed_) f();
+  }
+  void close() {
+    std::unique_lock lock(mutex_);
+    closed_ = true;
+  }
+
+ private:
+  std::shared_mutex mutex_;
+  bool closed_ = false;
+};
+
 }  // namespace
 
 struct AgentHost::Inner {
@@ -128,14 +148,16 @@ struct AgentHost::Inner {
   const AgentSource source;
   const ReconcilerOptions options;
   const std::function<void(const std::string&)> say;
-  std::vector<std::unique_ptr<NodeAgent>> nodes;
-  std::vector<std::unique_ptr<std::atomic<bool>>> stale;
-  std::vector<std::unique_ptr<std::mutex>> refreshing;
-  std::unordered_map<NodeId, std::size_t> by_id;
+  const std::shared_ptr<Gate> gate = std::make_shared<Gate>();
+  // Before the nodes, whose readers and producers wake them up to their own end.
   Wheel ticks{[this](std::size_t item, std::int64_t now) { return tick(item, now); }};
   Wheel compute{[this](std::size_t item, std::int64_t now) { return step(AgentKind::compute, item, now); }};
   Wheel storage{[this](std::size_t item, std::int64_t now) { return step(AgentKind::storage, item, now); }};
   Wheel network{[this](std::size_t item, std::int64_t now) { return step(AgentKind::network, item, now); }};
+  std::vector<std::unique_ptr<NodeAgent>> nodes;
+  std::vector<std::unique_ptr<std::atomic<bool>>> stale;
+  std::vector<std::unique_ptr<std::mutex>> refreshing;
+  std::unordered_map<NodeId, std::size_t> by_id;
 };
 
 AgentHost::AgentHost(Log& log, AgentSource source, ReconcilerOptions options, std::function<void(const std::string&)> say)
@@ -154,10 +176,13 @@ void AgentHost::add(NodeFacts facts, compute::Driver& compute, storage::Driver& 
   inner.by_id[facts.id] = item;
   NodeAgent::Ports ports{.log = &inner.log, .random = random_64,
                          .confirm = [&inner, item](std::function<void(Status)> done) {
-                           inner.source.fresh([&inner, item, done = std::move(done)](Status status) {
-                             // What was folded is seen before it counts as confirmed.
-                             if (status) inner.refresh(item);
-                             done(std::move(status));
+                           // The projection outlives the host, and may call back when that is gone.
+                           inner.source.fresh([&inner, item, gate = inner.gate, done = std::move(done)](Status status) {
+                             gate->run([&] {
+                               // What was folded is seen before it counts as confirmed.
+                               if (status) inner.refresh(item);
+                               done(std::move(status));
+                             });
                            });
                          },
                          .wake = [&inner, item] { inner.ticks.wake(item); },
@@ -178,6 +203,7 @@ void AgentHost::stop() {
   inner_->compute.stop();
   inner_->storage.stop();
   inner_->network.stop();
+  inner_->gate->close();
 }
 
 void AgentHost::changed(const State::Touched& touched, bool claimed) {

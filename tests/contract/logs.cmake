@@ -1,18 +1,19 @@
 # One suite over every implementation of the log (contract/log_contract.h). Included by tests/CMakeLists.txt.
 add_library(log_contract STATIC contract/log_contract.cc contract/log_rig.cc)
 target_link_libraries(log_contract PUBLIC events_core Catch2::Catch2)
-reprise_test(log_sim_test SOURCES contract/log_sim_test.cc LIBS log_contract sim_log)
+target_precompile_headers(log_contract REUSE_FROM events_core)
+reprise_test(log_sim_test PARSED_BY events_core SOURCES contract/log_sim_test.cc LIBS log_contract sim_log)
 
 if(NOT REPRISE_CORE_ONLY)
   reprise_test(log_place_test SOURCES unit/log_place_test.cc LIBS log_place)
 
   add_library(faulty_disk STATIC contract/faulty_disk.cc)
   target_link_libraries(faulty_disk PUBLIC RocksDB::rocksdb)
-  reprise_test(log_embedded_test SOURCES contract/log_embedded_test.cc LIBS log_contract log_embedded faulty_disk)
+  reprise_test(log_embedded_test PARSED_BY events_core SOURCES contract/log_embedded_test.cc LIBS log_contract log_embedded faulty_disk)
 
   add_executable(log_appender contract/log_appender.cc)
   target_link_libraries(log_appender PRIVATE log_embedded)
-  reprise_test(log_embedded_folder_test SOURCES contract/log_embedded_folder_test.cc
+  reprise_test(log_embedded_folder_test PARSED_BY events_core SOURCES contract/log_embedded_folder_test.cc
                LIBS log_contract log_embedded faulty_disk)
   add_dependencies(log_embedded_folder_test log_appender)
   target_compile_definitions(log_embedded_folder_test PRIVATE LOG_APPENDER="$<TARGET_FILE:log_appender>")
@@ -20,14 +21,14 @@ if(NOT REPRISE_CORE_ONLY)
   add_library(kafka_brokers STATIC system/kafka_brokers.cc)
   target_link_libraries(kafka_brokers PUBLIC log_place PkgConfig::rdkafka)
   target_compile_definitions(kafka_brokers PRIVATE OPS_KAFKA="${CMAKE_SOURCE_DIR}/ops/kafka")
-  reprise_test(log_kafka_test SLOW SOURCES contract/log_kafka_test.cc LIBS log_contract log_kafka kafka_brokers)
+  reprise_test(log_kafka_test SLOW PARSED_BY events_core SOURCES contract/log_kafka_test.cc LIBS log_contract log_kafka kafka_brokers)
 
   add_executable(kafka_stander system/kafka_stander.cc)
   target_link_libraries(kafka_stander PRIVATE log_kafka)
-  reprise_test(kafka_log_test SLOW SOURCES system/kafka_log_test.cc LIBS log_contract log_kafka kafka_brokers)
+  reprise_test(kafka_log_test SLOW PARSED_BY events_core SOURCES system/kafka_log_test.cc LIBS log_contract log_kafka kafka_brokers)
   add_dependencies(kafka_log_test kafka_stander)
   target_compile_definitions(kafka_log_test PRIVATE KAFKA_STANDER="$<TARGET_FILE:kafka_stander>")
-  reprise_test(kafka_failover_test SLOW SOURCES system/kafka_failover_test.cc LIBS log_contract log_kafka kafka_brokers)
+  reprise_test(kafka_failover_test SLOW PARSED_BY events_core SOURCES system/kafka_failover_test.cc LIBS log_contract log_kafka kafka_brokers)
 
   add_executable(log_bench bench/log_bench.cc)
   target_link_libraries(log_bench PRIVATE log_embedded log_kafka)

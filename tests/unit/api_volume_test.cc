@@ -36,7 +36,8 @@ TEST_CASE("volumes are created empty or from an image, listed, renamed and delet
                                   "imageRef":null,"snapshot_id":null,"source_volid":null,"consistencygroup_id":null,"backup_id":null}})");
   INFO(made.body());
   REQUIRE(made.status() == 202);
-  CHECK(made.text("volume.status") == "creating");
+  // The answer is as of the decision or later: an agent may have been quicker.
+  CHECK((made.text("volume.status") == "creating" || made.text("volume.status") == "available"));
   const auto id = made.text("volume.id");
   const auto path = base + "/volumes/" + id;
   const auto shown = cloud.until(path, "volume.status", "available");
