@@ -86,6 +86,8 @@ class ScriptWorld {
       ground_.queue.run_until(ground_.queue.now_ms() + std::stoll(w.subject) * 1000);
       return true;
     }
+    if (w.command == "stop-controller") return controller_->kill(), true;
+    if (w.command == "start-controller") return controller_->start(), true;
     sim::NodeProcess* node = node_of(w);
     if (w.command == "stop-node" && node) return node->kill(), true;
     if (w.command == "start-node" && node) return node->start(), true;
