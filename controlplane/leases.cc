@@ -11,7 +11,10 @@ Leases::Lapsed Leases::lapsed(const State& state, std::int64_t steady_ms) {
   Lapsed lapsed;
   std::size_t up = 0;
   state.nodes.each([&](const Node& node) {
-    if (node.state != NodeState::up) return;
+    if (node.state != NodeState::up) {
+      heard_.erase(node.id);  // when it is back, its lease begins anew
+      return;
+    }
     ++up;
     const auto [at, is_new] = heard_.emplace(node.id, steady_ms);  // admitted since: its lease begins now
     if (!is_new && steady_ms - at->second > lease_ms_) lapsed.lost.push_back(node.id);
