@@ -1,11 +1,12 @@
 #include "agents/core/node_agent.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace reprise {
 namespace {
 constexpr std::int64_t announce_again_ms = 3'000;
-constexpr std::size_t superseded_max = 3;            // in
+constexpr std::ptrdiff_t superseded_max = 3;            // in
 constexpr std::int64_t superseded_window_ms = 600'000;
 }  // namespace
 
@@ -47,7 +48,7 @@ void NodeAgent::take_view(const NodeView& view) {
     // A late word of a former process of ours, or another one under our name. The lock file says that we are
     // alone on this host: announce again, a few times.
     board_->set_incarnation(0);
-    superseded_ = true;
+    superseded_by_ = view.nonce;
     ports_.wake();
   }
   if (board_->incarnation()) outbox_.taken(view.reports);
@@ -57,11 +58,13 @@ std::int64_t NodeAgent::tick(std::int64_t steady_ms) {
   std::int64_t next = outbox_.step(steady_ms);
   std::unique_lock lock(mutex_);
   if (!stopped_.empty()) return steady_ms + options_.lease_ms;
-  if (superseded_) {
-    superseded_ = false;
-    std::erase_if(superseded_ms_, [&](std::int64_t at) { return steady_ms - at > superseded_window_ms; });
-    superseded_ms_.push_back(steady_ms);
-    if (superseded_ms_.size() > superseded_max) {
+  if (superseded_by_) {
+    const auto by = std::exchange(superseded_by_, {});
+    std::erase_if(superseded_, [&](const Superseded& one) { return steady_ms - one.at_ms > superseded_window_ms; });
+    // One announcement may come late many times, also one of our own; another process brings ever new ones.
+    const bool known = std::any_of(superseded_.begin(), superseded_.end(), [&](const Superseded& one) { return one.by == by || one.own == by; });
+    superseded_.push_back({steady_ms, by, nonce_, known});
+    if (std::count_if(superseded_.begin(), superseded_.end(), [](const Superseded& one) { return !one.known; }) > superseded_max) {
       stopped_ = "another process keeps announcing itself as node " + facts_.name + ": give it a node id of its own";
       ports_.say(stopped_);
       return steady_ms + options_.lease_ms;

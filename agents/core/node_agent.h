@@ -69,8 +69,14 @@ class NodeAgent {
   mutable std::mutex mutex_;
   AnyId nonce_;
   std::string stopped_;
-  std::vector<std::int64_t> superseded_ms_;   // when another process took this node's place
-  bool superseded_ = false;
+  // Another announcement took this node's place: `by` that one, from our `own`; known: it had done so before.
+  struct Superseded {
+    std::int64_t at_ms = 0;
+    AnyId by, own;
+    bool known = false;
+  };
+  std::vector<Superseded> superseded_;
+  AnyId superseded_by_;            // just now; none: nobody
   std::int64_t announce_ms_ = 0, beat_ms_ = 0, confirm_ms_ = 0;   // steady: next
   std::shared_ptr<std::atomic<bool>> confirming_ = std::make_shared<std::atomic<bool>>(false);
 };
