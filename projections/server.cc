@@ -2,6 +2,30 @@
 
 #include "projections/state.h"
 
+namespace reprise {
+
+const char* task_state_word(TaskState task) {
+  switch (task) {
+    case TaskState::none:
+      return "";
+    case TaskState::spawning:
+      return "spawning";
+    case TaskState::powering_on:
+      return "powering-on";
+    case TaskState::powering_off:
+      return "powering-off";
+    case TaskState::rebooting:
+      return "rebooting";
+    case TaskState::rebooting_hard:
+      return "rebooting_hard";
+    case TaskState::deleting:
+      return "deleting";
+  }
+  return "?";
+}
+
+}  // namespace reprise
+
 namespace reprise::server {
 namespace {
 

@@ -105,6 +105,9 @@ struct Server {
   }
 };
 
+// Nova's word: spawning, powering-on, …; empty: none.
+const char* task_state_word(TaskState task);
+
 struct ActionKey {
   ServerId server;
   Born born;

@@ -2,6 +2,30 @@
 
 #include "projections/state.h"
 
+namespace reprise {
+
+const char* volume_status_word(VolumeStatus status) {
+  switch (status) {
+    case VolumeStatus::creating:
+      return "creating";
+    case VolumeStatus::available:
+      return "available";
+    case VolumeStatus::attaching:
+      return "attaching";
+    case VolumeStatus::in_use:
+      return "in-use";
+    case VolumeStatus::detaching:
+      return "detaching";
+    case VolumeStatus::deleting:
+      return "deleting";
+    case VolumeStatus::error:
+      return "error";
+  }
+  return "?";
+}
+
+}  // namespace reprise
+
 namespace reprise::volume {
 
 void created(State& s, const VolumeCreated& e, const Meta& m) {

@@ -68,6 +68,9 @@ struct Volume {
   }
 };
 
+// Cinder's word: creating, in-use, …
+const char* volume_status_word(VolumeStatus status);
+
 namespace volume {
 void created(State&, const VolumeCreated&, const Meta&);
 void ready(State&, const VolumeReady&, const Meta&);

@@ -78,26 +78,6 @@ const char* vm_state_word(const Server& server) {
   return "?";
 }
 
-const char* task_state_word(TaskState task) {
-  switch (task) {
-    case TaskState::none:
-      return "";
-    case TaskState::spawning:
-      return "spawning";
-    case TaskState::powering_on:
-      return "powering-on";
-    case TaskState::powering_off:
-      return "powering-off";
-    case TaskState::rebooting:
-      return "rebooting";
-    case TaskState::rebooting_hard:
-      return "rebooting_hard";
-    case TaskState::deleting:
-      return "deleting";
-  }
-  return "?";
-}
-
 int power_state_number(const Server& server) {
   if (server.running) return 1;
   return server.launched_ms ? 4 : 0;

@@ -11,7 +11,6 @@ namespace reprise::api {
 // nova's words for a server's state.
 const char* server_status_word(const Server& server);  // ACTIVE, REBOOT, …
 const char* vm_state_word(const Server& server);       // active, building, …
-const char* task_state_word(TaskState task);           // spawning, …; empty: none
 int power_state_number(const Server& server);          // 0 none, 1 running, 4 shut down
 
 // The domain's name, under which an admin finds it on its node.

@@ -24,7 +24,6 @@ std::optional<Volume> seen_volume(Ask& ask);
 Response no_volume(const Ask& ask, std::string_view id);
 Response not_here(const Ask& ask, std::string_view what);  // 501
 
-const char* volume_status_word(VolumeStatus status);
 // Of the one attachment that a volume can have.
 AttachmentId attachment_of(const Volume& volume);
 

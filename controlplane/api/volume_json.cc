@@ -14,26 +14,6 @@ void write_time(JsonWriter& json, std::string_view key, std::int64_t ms) {
 
 }  // namespace
 
-const char* volume_status_word(VolumeStatus status) {
-  switch (status) {
-    case VolumeStatus::creating:
-      return "creating";
-    case VolumeStatus::available:
-      return "available";
-    case VolumeStatus::attaching:
-      return "attaching";
-    case VolumeStatus::in_use:
-      return "in-use";
-    case VolumeStatus::detaching:
-      return "detaching";
-    case VolumeStatus::deleting:
-      return "deleting";
-    case VolumeStatus::error:
-      return "error";
-  }
-  return "?";
-}
-
 AttachmentId attachment_of(const Volume& volume) {
   const Hash hash = blake2b(std::string(KeyWriter().id(volume.id).id(volume.server)));
   KeyReader reader({reinterpret_cast<const char*>(hash.bytes.data()), 16});

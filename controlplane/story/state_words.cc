@@ -13,26 +13,6 @@ std::string node_name(const View& view, NodeId id) {
   return name.empty() ? id.str() : name;
 }
 
-const char* task_words(TaskState task) {
-  switch (task) {
-    case TaskState::none:
-      return "";
-    case TaskState::spawning:
-      return "spawning";
-    case TaskState::powering_on:
-      return "powering-on";
-    case TaskState::powering_off:
-      return "powering-off";
-    case TaskState::rebooting:
-      return "rebooting";
-    case TaskState::rebooting_hard:
-      return "rebooting_hard";
-    case TaskState::deleting:
-      return "deleting";
-  }
-  return "?";
-}
-
 // What a server's next step waits for.
 std::string awaited(const View& view, const Server& server) {
   const std::string node = node_name(view, server.node);
@@ -73,27 +53,7 @@ std::string server_status(const Server& server) {
       status = "ERROR";
       break;
   }
-  return server.task == TaskState::none ? status : fmt::format("{} ({})", status, task_words(server.task));
-}
-
-const char* volume_status(VolumeStatus status) {
-  switch (status) {
-    case VolumeStatus::creating:
-      return "creating";
-    case VolumeStatus::available:
-      return "available";
-    case VolumeStatus::attaching:
-      return "attaching";
-    case VolumeStatus::in_use:
-      return "in-use";
-    case VolumeStatus::detaching:
-      return "detaching";
-    case VolumeStatus::deleting:
-      return "deleting";
-    case VolumeStatus::error:
-      return "error";
-  }
-  return "?";
+  return server.task == TaskState::none ? status : fmt::format("{} ({})", status, task_state_word(server.task));
 }
 
 const char* node_status(const Node& node) {
@@ -118,7 +78,7 @@ std::string state_words(const View& view, AnyId object) {
     return words;
   }
   if (const auto volume = view.find<Volume>(object.as<VolumeId>())) {
-    std::string words = fmt::format("{} on {}", volume_status(volume->status), node_name(view, volume->node));
+    std::string words = fmt::format("{} on {}", volume_status_word(volume->status), node_name(view, volume->node));
     if (volume->server) words += fmt::format(", server {}", volume->server.str());
     if (!volume->fault.empty()) words += ": " + volume->fault;
     return words;
@@ -162,7 +122,7 @@ std::vector<Unsettled> unsettled(const View& view, std::size_t most, std::size_t
       reason += fmt::format("{}the agents of {} have to report it", reason.empty() ? "" : "; ",
                             node_name(view, volume.node));
     add(list, most, all,
-        {"volume", volume.object(), volume.name, volume_status(volume.status), volume.deadline_ms,
+        {"volume", volume.object(), volume.name, volume_status_word(volume.status), volume.deadline_ms,
          std::move(reason)});
   });
   return list;

@@ -13,7 +13,6 @@ std::string state_words(const View& view, AnyId object);
 
 // OpenStack's words.
 std::string server_status(const Server& server);
-const char* volume_status(VolumeStatus status);
 const char* node_status(const Node& node);
 
 struct Unsettled {
