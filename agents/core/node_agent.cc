@@ -6,7 +6,7 @@
 namespace reprise {
 namespace {
 constexpr std::int64_t announce_again_ms = 3'000;
-constexpr std::ptrdiff_t superseded_max = 3;            // in
+constexpr std::ptrdiff_t superseded_max = 3;  // in
 constexpr std::int64_t superseded_window_ms = 600'000;
 }  // namespace
 
@@ -62,9 +62,10 @@ std::int64_t NodeAgent::tick(std::int64_t steady_ms) {
     const auto by = std::exchange(superseded_by_, {});
     std::erase_if(superseded_, [&](const Superseded& one) { return steady_ms - one.at_ms > superseded_window_ms; });
     // One announcement may come late many times, also one of our own; another process brings ever new ones.
-    const bool known = std::any_of(superseded_.begin(), superseded_.end(), [&](const Superseded& one) { return one.by == by || one.own == by; });
+    const bool known = std::ranges::any_of(
+        superseded_, [&](const Superseded& one) { return one.by == by || one.own == by; });
     superseded_.push_back({steady_ms, by, nonce_, known});
-    if (std::count_if(superseded_.begin(), superseded_.end(), [](const Superseded& one) { return !one.known; }) > superseded_max) {
+    if (std::ranges::count(superseded_, false, &Superseded::known) > superseded_max) {
       stopped_ = "another process keeps announcing itself as node " + facts_.name + ": give it a node id of its own";
       ports_.say(stopped_);
       return steady_ms + options_.lease_ms;
