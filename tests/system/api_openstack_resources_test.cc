@@ -10,7 +10,7 @@ namespace reprise::api {
 namespace {
 
 // Of %F: a folder with the files "disk", "key.pub" and "data".
-constexpr Step steps[] = {
+constexpr Step until_volume[] = {
     {"flavor create tiny --id 900 --ram 512 --disk 1 --vcpus 1 -f value -c name", "tiny"},
     {"flavor show tiny -f value -c ram", "512"},
     {"image create cirrus --file %F/disk --disk-format raw --container-format bare --property os_type=linux "
@@ -38,6 +38,10 @@ constexpr Step steps[] = {
     {"server reboot two --wait", "Complete"},
     {"console log show two", "reprise-guest ready"},
     {"volume create data --size 1 -f value -c status", "creating"},
+};
+
+// Once the volume is there: `volume create` has no --wait.
+constexpr Step with_volume[] = {
     {"volume list -f value -c Name -c Status", "data available"},
     {"server add volume two data -f value -c Device", "/dev/vdb"},
     {"server volume list two -f value -c Device", "/dev/vdb"},
@@ -79,22 +83,16 @@ TEST_CASE("The unmodified client makes servers, images and volumes", "[openstack
   ApiCloud cloud(1, std::move(options));
   auto server = HttpServer::start({.port = 0}, cloud.rig.router);
   REQUIRE(server);
-  std::vector<std::string> commands;
-  for (const auto& step : steps) {
-    std::string command = step.command;
-    for (auto at = command.find("%F"); at != command.npos; at = command.find("%F"))
-      command.replace(at, 2, folder.path());
-    commands.push_back(std::move(command));
-  }
-  std::vector<Step> filled;
-  for (std::size_t i = 0; i < commands.size(); ++i) filled.push_back({commands[i].c_str(), steps[i].expect});
   std::vector<std::string> environment{"OS_VOLUME_API_VERSION=3.42"};
   if (latest) environment.push_back("OS_COMPUTE_API_VERSION=2.79");
-  run_steps((*server)->port(), filled, environment);
+  const auto volumes = "/volume/v3/" + cloud.project("admin") + "/volumes";
+  run_steps((*server)->port(), until_volume, folder.path(), environment);
+  cloud.until(volumes + "/detail?name=data", "volumes.0.status", "available");
+  run_steps((*server)->port(), with_volume, folder.path(), environment);
   CHECK(read_file(folder.path("back")) == disk);
   CHECK(cloud.ask("GET", "/compute/v2.1/servers?all_tenants=1").size("servers") == 0);
   CHECK(cloud.ask("GET", "/image/v2/images").size("images") == 0);
-  cloud.until("/volume/v3/" + cloud.project("admin") + "/volumes", "volumes", "[]");
+  cloud.until(volumes, "volumes", "[]");
   CHECK(cloud.hosts[0]->servers().servers.empty());
   (*server)->stop(std::chrono::seconds(5));
 }

@@ -64,10 +64,14 @@ struct Step {
   const char* expect;  // somewhere in what all commands printed, in this order
 };
 
-// All commands in one client; what each expects must stand in what was printed, in that order.
-inline void run_steps(std::uint16_t port, std::span<const Step> steps, const std::vector<std::string>& more = {}) {
+// All commands in one client, the folder in place of their %F; what each expects must stand in what was printed,
+// in that order.
+inline void run_steps(std::uint16_t port, std::span<const Step> steps, std::string_view folder = "",
+                      const std::vector<std::string>& more = {}) {
   std::string commands;
   for (const auto& step : steps) commands += std::string(step.command) + "\n";
+  for (auto at = commands.find("%F"); at != commands.npos; at = commands.find("%F", at + folder.size()))
+    commands.replace(at, 2, folder);
   const auto printed = openstack(port, commands, "", more);
   INFO(printed);
   std::size_t at = 0;
