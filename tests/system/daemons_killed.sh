@@ -3,8 +3,11 @@
 # pinged every 10 ms from its network's namespace; prints the longest gap that each kill left, and when the daemon
 # was back. Then QEMU itself is killed: the server must be SHUTOFF. Exit 1 when something does not come back.
 set -uo pipefail
-. "${1:?usage: daemons_killed.sh OPENRC STATE SERVER}"
+(( $# == 3 )) || { echo 'usage: daemons_killed.sh OPENRC STATE SERVER' >&2; exit 2; }
+. "$1"
 state=$2 server=$3
+answers=$(mktemp)
+trap 'rm -f "$answers"' EXIT
 value() { openstack "$@" -f value; }
 address=$(value server show "$server" -c addresses | grep -oE '([0-9]{1,3}\.){3}[0-9]{1,3}' | head -1)
 network=$(openstack server show "$server" -f json | jq -r '.addresses | keys[0]')
@@ -25,18 +28,17 @@ status=0
 for daemon in libvirtd ovs-vswitchd ovsdb-server dnsmasq; do
   old=$(pid_of "$daemon")
   [[ $old ]] || { echo "$daemon does not run"; status=1; continue; }
-  ip netns exec "$ns" ping -D -i 0.01 -w 12 "$address" > "/tmp/ping.$$" 2>&1 &
+  ip netns exec "$ns" ping -D -i 0.01 -w 12 "$address" > "$answers" 2>&1 &
   pinging=$!
-  read -rt 2 <> <(:) || true
+  within 10 grep -q 'bytes from' "$answers" || { echo "the guest does not answer at $address"; exit 1; }
   begun=$EPOCHREALTIME
   kill -9 "$old"
   if within 10 another "$daemon" "$old"; then back=$(bc <<< "$EPOCHREALTIME - $begun"); else back=never; status=1; fi
   wait "$pinging"
-  gap=$(awk -F'[][]' '/bytes from/ {if (last && $2 - last > most) most = $2 - last; last = $2} END {printf "%.3f", most}' "/tmp/ping.$$")
-  after=$(tail -40 "/tmp/ping.$$" | grep -c 'bytes from')
+  gap=$(awk -F'[][]' '/bytes from/ {if (last && $2 - last > most) most = $2 - last; last = $2} END {printf "%.3f", most}' "$answers")
+  after=$(tail -40 "$answers" | grep -c 'bytes from')
   printf '%-13s back after %.2f s; longest gap between two answers %s s; %s answers at the end\n' "$daemon" "$back" "$gap" "$after"
   (( after > 0 )) || status=1
-  rm -f "/tmp/ping.$$"
 done
 begun=$EPOCHREALTIME
 kill -9 "$(pid_of qemu)"
