@@ -235,6 +235,7 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   std::unique_ptr<Store> store(new Store(options, std::move(held)));
   if (auto read = is_new ? Status{} : store->read_head(); !read) return read.error();
   store->next_ = store->head_;
+  store->changed_.fill(store->head_.head.seq);
   store->take_snapshot();
   return store;
 }
@@ -290,7 +291,20 @@ void Store::take_snapshot() {
   taken->families = families_;
   taken->snapshot = families_->db->GetSnapshot();
   taken->head = head_;
+  taken->changed = changed_;
   snapshot_ = std::move(taken);
+}
+
+// In order of the keys, which RocksDB takes best; the last of each counts.
+static void keep_last(std::vector<StoreEntry>& entries) {
+  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (i + 1 < entries.size() && entries[i].key == entries[i + 1].key) continue;
+    if (kept != i) entries[kept] = std::move(entries[i]);
+    ++kept;
+  }
+  entries.resize(kept);
 }
 
 void Store::add(const Record& record, const Head& head, std::string_view bytes, Changes changes,
@@ -298,21 +312,20 @@ void Store::add(const Record& record, const Head& head, std::string_view bytes, 
   const std::string at = timestamp_of(record.seq);
   const auto& to = *families_;
   // Only what the record made of each key in the end, however often its events changed it.
-  std::unordered_map<std::string, std::optional<std::string>> last;
+  std::vector<StoreEntry> entries;
+  entries.reserve(changes.rows.size() + changes.indexes.size());
   for (auto& change : changes.rows) {
     objects_of(change, objects);
-    last[row_key(change.table, change.key)] = std::move(change.row);
+    changed_[change.table] = record.seq;
+    entries.push_back({row_key(change.table, change.key), std::move(change.row)});
   }
   for (const auto& change : changes.indexes)
-    last[index_key(change.table, change.index, change.key)] =
-        change.added ? std::optional<std::string>("") : std::nullopt;
-  while (!last.empty()) {
-    auto changed = last.extract(last.begin());
-    const std::string& key = changed.key();
-    const auto& row = changed.mapped();
+    entries.push_back({index_key(change.table, change.index, change.key),
+                       change.added ? std::optional<std::string>("") : std::nullopt});
+  keep_last(entries);
+  for (auto& [key, row] : entries) {
     (void)(row ? batch_->Put(to.history, key, at, *row) : batch_->Delete(to.history, key, at));
-    if (auto known = now_.find(key); known != now_.end()) known->second = std::move(changed.mapped());
-    else now_.insert(std::move(changed));
+    now_.push_back({std::move(key), std::move(row)});
   }
   std::sort(objects.begin(), objects.end());
   objects.erase(std::unique(objects.begin(), objects.end()), objects.end());
@@ -353,6 +366,7 @@ std::size_t Store::pending_bytes() const { return batch_->GetDataSize(); }
 
 Status Store::flush(const std::string& place) {
   if (next_.next_offset == head_.next_offset) return {};
+  keep_last(now_);
   for (const auto& [key, row] : now_)
     (void)(row ? batch_->Put(families_->now, key, *row) : batch_->Delete(families_->now, key));
   next_.place = place;

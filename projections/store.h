@@ -14,10 +14,10 @@
 // - One writer (one thread), any number of readers; a snapshot and its views stay valid after wipe().
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "events/chain.h"
@@ -66,11 +66,21 @@ struct StoreFamilies {
   ~StoreFamilies();
 };
 
+// By table: the last record that changed a row of it, or the head that the store was opened at.
+using TablesChanged = std::array<Seq, 128>;
+
+// A row or an index entry as it is written; none: erased.
+struct StoreEntry {
+  std::string key;
+  std::optional<std::string> row;
+};
+
 // The store as it was after one batch.
 struct StoreSnapshot {
   std::shared_ptr<const StoreFamilies> families;
   const rocksdb::Snapshot* snapshot = nullptr;
   StoreHead head;
+  TablesChanged changed{};
   ~StoreSnapshot();
 };
 
@@ -119,8 +129,9 @@ class Store final : public SeenHashes {
   std::shared_ptr<const StoreSnapshot> snapshot_;
   StoreHead head_;
   StoreHead next_;  // with the pending batch
+  TablesChanged changed_{};
   std::unique_ptr<rocksdb::WriteBatch> batch_;
-  std::unordered_map<std::string, std::optional<std::string>> now_;  // of the pending batch: the last wins
+  std::vector<StoreEntry> now_;  // of the pending batch, in order of the records
   std::vector<Hash> pending_hashes_;
 };
 

@@ -3,6 +3,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <filesystem>
+#include <map>
 
 #include "events/chain.h"
 #include "projections/replay.h"
@@ -21,32 +22,46 @@ std::unique_ptr<Store> fresh_store(const std::string& dir) {
   return std::move(*store);
 }
 
-std::string big_endian(std::uint64_t value) { return KeyWriter().number(value); }
-std::string little_endian(std::uint64_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
+// What a batch comes to: each record's rows for the history, the last of each key for now, in order of the keys.
+struct RawBatch {
+  using Rows = std::map<std::string, std::optional<std::string>>;
+  std::vector<Rows> records;
+  Rows now;
+};
+
+std::vector<RawBatch> raw_batches(const std::vector<Changes>& changes) {
+  std::vector<RawBatch> batches;
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    if (i % batch_records == 0) batches.emplace_back();
+    auto& rows = batches.back().records.emplace_back();
+    for (const auto& change : changes[i].rows) rows[row_key(change.table, change.key)] = change.row;
+    for (const auto& entry : changes[i].indexes)
+      rows[index_key(entry.table, entry.index, entry.key)] =
+          entry.added ? std::optional<std::string>("") : std::nullopt;
+    for (const auto& [key, row] : rows) batches.back().now[key] = row;
+  }
+  return batches;
+}
 
 // The very rows, without fold, digest or decoding: what RocksDB alone takes.
-double raw_seconds(Store& store, const std::vector<Changes>& changes, const std::vector<Bytes>& bytes) {
+double raw_seconds(Store& store, const std::vector<RawBatch>& batches, const std::vector<Bytes>& bytes) {
   const auto& families = *store.snapshot()->families;
   return seconds([&] {
-    for (std::size_t i = 0; i < changes.size();) {
+    std::uint64_t i = 0;
+    for (const auto& raw : batches) {
       rocksdb::WriteBatch batch;
-      for (int n = 0; n < batch_records && i < changes.size(); ++n, ++i) {
-        const std::string stamp = little_endian(i + 1);
-        for (const auto& change : changes[i].rows) {
-          const std::string key = std::string(1, static_cast<char>(change.table)) + change.key;
-          CHECK(batch.Put(families.history, key, stamp, change.row.value_or("")).ok());
-          CHECK(batch.Put(families.now, key, change.row.value_or("")).ok());
-        }
-        for (const auto& entry : changes[i].indexes) {
-          const std::string key = std::string(1, static_cast<char>(0x80 | entry.table)) + static_cast<char>(entry.index) + entry.key;
-          CHECK(batch.Put(families.history, key, stamp, "").ok());
-          CHECK(batch.Put(families.now, key, "").ok());
-        }
-        for (int object = 0; object < servers_a_record; ++object)
-          CHECK(batch.Put(families.trail, "o" + big_endian(5) + big_endian(i * servers_a_record + object) + big_endian(i), "").ok());
-        CHECK(batch.Put(families.trail, "s" + big_endian(i), std::string(80, 'x')).ok());
-        CHECK(batch.Put(families.tail, big_endian(i), bytes[i]).ok());
+      for (const auto& rows : raw.records) {
+        const std::string stamp = timestamp_of(i + 1);
+        for (const auto& [key, row] : rows)
+          CHECK((row ? batch.Put(families.history, key, stamp, *row) : batch.Delete(families.history, key, stamp)).ok());
+        for (std::uint64_t object = 0; object < servers_a_record; ++object)
+          CHECK(batch.Put(families.trail, object_key({5, i * servers_a_record + object}, i), "").ok());
+        CHECK(batch.Put(families.trail, line_key(i), std::string(80, 'x')).ok());
+        CHECK(batch.Put(families.tail, tail_key(i), bytes[i]).ok());
+        ++i;
       }
+      for (const auto& [key, row] : raw.now)
+        CHECK((row ? batch.Put(families.now, key, *row) : batch.Delete(families.now, key)).ok());
       CHECK(families.db->Write({}, &batch).ok());
     }
   });
@@ -71,10 +86,11 @@ void fold(const std::string& dir) {
     bytes.push_back(encode(record).bytes);
     made.push_back(std::move(record));
   }
+  const auto batches = raw_batches(changes);
   double folding = 0, raw = 0;
   for (int round = 0; round < 3; ++round) {
     auto raw_store = fresh_store(dir + "/raw");
-    raw += raw_seconds(*raw_store, changes, bytes);
+    raw += raw_seconds(*raw_store, batches, bytes);
     auto store = fresh_store(dir + "/fold");
     State state = before.copy(true, false);
     folding += seconds([&] {
