@@ -39,6 +39,7 @@ class ScriptWorld {
                 .place = "script", .password = "x", .password_hash = "x", .at_ms = ground_.now().wall_ms};
     ground_.log->write(Topic::events, encode(cli::genesis_record(choices_)).bytes);
     client_ = ground_.log->client("script");
+    reports_ = std::move(*client_->open_reader(Topic::reports, 0, [] {}));
     reader_ = std::make_unique<sim::Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + 3'600'000; });
     follower_ = std::make_unique<sim::Follower>(ground_, *client_, [this] { reader_->wake(); });
     controller_ = std::make_unique<sim::ControllerProcess>(ground_, "controller");
@@ -92,6 +93,7 @@ class ScriptWorld {
     if (w.command == "stop-node" && node) return node->kill(), true;
     if (w.command == "start-node" && node) return node->start(), true;
     if (w.command == "restart-host" && node) return node->restart_host(), node->start(), true;
+    if (w.command == "late-announcement" && node) return announce_late(node->facts().id);
     const ServerId server = labels_.id(w.subject).as<ServerId>();
     for (auto& one : nodes_) {
       if (w.command == "guest-powers-off") one->host().guest_powers_off(server);
@@ -117,6 +119,19 @@ class ScriptWorld {
     }};
     nodes_.push_back(std::make_unique<sim::NodeProcess>(ground_, std::move(facts), 1000, std::move(hooks)));
     nodes_.back()->start();
+  }
+
+  // A copy of the node's first announcement comes out of the network only now.
+  bool announce_late(NodeId node) {
+    const auto entries = reports_->poll(1'000'000);
+    if (!entries) return false;
+    for (const auto& entry : *entries)
+      if (const auto report = decode_report(entry.bytes); report && report->body.AsAgentStarted())
+        announcements_.try_emplace(report->node, entry.bytes);
+    const auto first = announcements_.find(node);
+    if (first == announcements_.end()) return false;
+    ground_.log->write(Topic::reports, first->second);
+    return true;
   }
 
   sim::NodeProcess* node_of(const Words& w) {
@@ -168,6 +183,8 @@ class ScriptWorld {
   Labels labels_;
   cli::GenesisChoices choices_;
   std::unique_ptr<Log> client_;
+  std::unique_ptr<Reader> reports_;
+  std::map<NodeId, Bytes> announcements_;
   std::unique_ptr<sim::Task> reader_;
   std::unique_ptr<sim::Follower> follower_;
   std::unique_ptr<sim::ControllerProcess> controller_;
