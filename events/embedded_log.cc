@@ -401,6 +401,7 @@ class EmbeddedLog final : public Log {
     return std::unique_ptr<Reader>(std::make_unique<EmbeddedReader>(core_, topic, offset, std::move(wake)));
   }
   void end(Topic topic, Answer answer) override { answer(core_->bounds(topic).end); }
+  std::optional<std::int64_t> end_here(Topic topic) override { return core_->bounds(topic).end; }
   Result<std::int64_t> begin(Topic topic) override { return core_->bounds(topic).begin; }
   std::unique_ptr<Candidacy> stand(std::function<void()> wake) override {
     return std::make_unique<EmbeddedCandidacy>(core_, std::move(wake));

@@ -102,9 +102,8 @@ std::optional<Born> Born::parse(std::string_view text) {
 }
 
 std::string Hash::hex() const {
-  std::string text;
-  text.reserve(64);
-  for (const auto byte : bytes) fmt::format_to(std::back_inserter(text), "{:02x}", byte);
+  std::string text(64, '0');
+  for (std::size_t i = 0; i < bytes.size(); ++i) put_hex(text.data() + 2 * i, bytes[i], 2);
   return text;
 }
 

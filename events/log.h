@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,8 @@ class Log {
   // the call returns.
   using Answer = std::function<void(Result<std::int64_t>)>;
   virtual void end(Topic topic, Answer answer) = 0;
+  // The same, from a log that knows it without asking anybody.
+  virtual std::optional<std::int64_t> end_here(Topic) { return std::nullopt; }
   // The first offset still kept.
   virtual Result<std::int64_t> begin(Topic topic) = 0;
   // `wake` is called when elected() may have changed.

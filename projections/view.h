@@ -5,6 +5,7 @@
 // status(): whoever answers a client on the strength of a view looks at it once at the end.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,11 @@ class View {
   std::int64_t at_ms() const { return line_.at_ms; }
   const RecordLine& line() const { return line_; }
   bool is_now() const { return timestamp_.empty(); }
+  // A seq at which these tables' rows were what they are in this view: what was made of them then still holds.
+  template <class... Rows>
+  Seq unchanged_since() const {
+    return is_now() ? std::max({snapshot_->changed[Rows::table]...}) : seq_;
+  }
   const StoreHead& store_head() const { return snapshot_->head; }
   const Status& status() const { return status_; }
 

@@ -59,6 +59,7 @@ Waiters::Id Waiters::add_decided(IntentId intent, std::int64_t expires_ms, Decid
 
 Waiters::Id Waiters::add_passed(std::int64_t offset, PassedCallback callback) {
   std::unique_lock lock(mutex_);
+  known_end_ = std::max(known_end_, offset);
   if (failed_ || next_offset_ >= offset) {
     const Status status = failed_ ? Status(*failed_) : Status();
     lock.unlock();

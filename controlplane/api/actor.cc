@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 namespace reprise::api {
+namespace {
+constexpr std::size_t known_max = 10'000;
+}  // namespace
 
 Rights rights_of(const View& view, UserId user_id, ProjectId project_id) {
   Rights rights;
@@ -23,7 +26,35 @@ Rights rights_of(const View& view, UserId user_id, ProjectId project_id) {
   return rights;
 }
 
-Result<Actor> actor_of(const Keyring& keyring, const View& now, std::string_view token,
+Standing Standings::of(const View& now, UserId user_id, ProjectId project_id) {
+  const Seq since = now.unchanged_since<User, Project, Role, RoleAssignment>();
+  const std::pair key(user_id, project_id);
+  {
+    std::lock_guard lock(mutex_);
+    const auto at = known_.find(key);
+    if (at != known_.end() && at->second.since == since) return at->second.standing;
+  }
+  Standing standing;
+  if (const auto user = now.find<User>(user_id)) {
+    standing.user_enabled = user->enabled;
+    standing.tokens_from_ms = user->tokens_from_ms;
+    standing.user_name = user->name;
+  }
+  if (project_id) {
+    if (const auto project = now.find<Project>(project_id)) {
+      standing.project_enabled = project->enabled;
+      standing.project_name = project->name;
+    }
+    standing.rights = rights_of(now, user_id, project_id);
+  }
+  if (!now.status()) return standing;  // what could not be read is not remembered
+  std::lock_guard lock(mutex_);
+  if (known_.size() >= known_max) known_.clear();
+  known_[key] = {since, standing};
+  return standing;
+}
+
+Result<Actor> actor_of(const Keyring& keyring, Standings& standings, const View& now, std::string_view token,
                        std::int64_t wall_ms) {
   const auto refuse = [](std::string why) {
     return Error{Errc::denied, "The request you have made requires authentication: " + std::move(why)};
@@ -32,16 +63,16 @@ Result<Actor> actor_of(const Keyring& keyring, const View& now, std::string_view
   auto claims = open_token(keyring, token, static_cast<std::uint64_t>(wall_ms));
   if (!claims) return refuse(claims.error().text + ".");
   if (now.contains<RevokedToken>(claims->audit)) return refuse("the token was revoked: ask for a new one.");
-  const auto user = now.find<User>(claims->user);
-  if (!user || !user->enabled) return refuse("the token's user was deleted or disabled.");
-  if (static_cast<std::int64_t>(claims->as_of_ms) < user->tokens_from_ms)
+  auto standing = standings.of(now, claims->user, claims->project);
+  if (!standing.user_enabled) return refuse("the token's user was deleted or disabled.");
+  if (static_cast<std::int64_t>(claims->as_of_ms) < standing.tokens_from_ms)
     return refuse("the token is older than the user's password: ask for a new one.");
-  Actor actor{.claims = *claims, .user = claims->user, .project = claims->project, .user_name = user->name};
+  Actor actor{.claims = *claims, .user = claims->user, .project = claims->project,
+              .user_name = std::move(standing.user_name)};
   if (!actor.project) return actor;
-  const auto project = now.find<Project>(actor.project);
-  if (!project || !project->enabled) return refuse("the token's project was deleted or disabled.");
-  actor.project_name = project->name;
-  actor.rights = rights_of(now, actor.user, actor.project);
+  if (!standing.project_enabled) return refuse("the token's project was deleted or disabled.");
+  actor.project_name = std::move(standing.project_name);
+  actor.rights = standing.rights;
   if (!actor.rights.known) return refuse("the user has no role in the token's project any more.");
   return actor;
 }

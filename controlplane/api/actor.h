@@ -1,6 +1,8 @@
 // Who asks: a token, opened and held against the state.
 #pragma once
 
+#include <map>
+#include <mutex>
 #include <string>
 
 #include "controlplane/api/token.h"
@@ -21,8 +23,33 @@ struct Actor {
 // As decide's rights_of(), read from the store.
 Rights rights_of(const View& view, UserId user, ProjectId project);
 
+// What a user is in a project.
+struct Standing {
+  bool user_enabled = false;  // and there
+  bool project_enabled = false;
+  std::int64_t tokens_from_ms = 0;  // older ones are void
+  std::string user_name;
+  std::string project_name;
+  Rights rights;
+};
+
+// Remembered until a record changes anything that it is made of: every request asks. From any thread.
+class Standings {
+ public:
+  Standing of(const View& now, UserId user, ProjectId project);  // no project: of the user alone
+
+ private:
+  struct Known {
+    Seq since = 0;
+    Standing standing;
+  };
+  std::mutex mutex_;
+  std::map<std::pair<UserId, ProjectId>, Known> known_;
+};
+
 // `now`: of the present, whatever moment is asked about. The error is what a 401 has to say: expired, forged,
 // revoked, of a user or project that is gone or disabled, older than the user's password.
-Result<Actor> actor_of(const Keyring& keyring, const View& now, std::string_view token, std::int64_t wall_ms);
+Result<Actor> actor_of(const Keyring& keyring, Standings& standings, const View& now, std::string_view token,
+                       std::int64_t wall_ms);
 
 }  // namespace reprise::api

@@ -77,6 +77,7 @@ Exchange::Exchange(Api& api, std::shared_ptr<const Route> route, Call call, Resp
       ask_(std::move(call), api.backend().view()) {
   ask_.now_ms_ = wall_ms();
   ask_.base_ = base_of(ask_.call_, api.config().public_url);
+  if (!route_->write) return;
   intent_ = random_id().as<IntentId>();
   ask_.seed_ = intent_;
 }
@@ -141,7 +142,7 @@ std::optional<Response> Exchange::read_key() {
 
 std::optional<Response> Exchange::authorize() {
   if (route_->need == Need::nothing) return std::nullopt;
-  auto actor = actor_of(api_.keyring(), ask_.view_, ask_.request().header("X-Auth-Token"), ask_.now_ms_);
+  auto actor = actor_of(api_.keyring(), api_.standings(), ask_.view_, ask_.request().header("X-Auth-Token"), ask_.now_ms_);
   if (!actor) {
     auto answer = ask_.error(401, actor.error().text);
     answer.header("WWW-Authenticate", fmt::format("Keystone uri=\"{}\"", ask_.url("/identity")));

@@ -204,7 +204,7 @@ Plan create_token(Ask& ask, Api& api) {
   auto login = read_login(ask);
   if (auto bad = ask.bad()) return std::move(*bad);
   if (login.by_token) {
-    const auto actor = actor_of(api.keyring(), ask.view(), login.token, ask.now_ms());
+    const auto actor = actor_of(api.keyring(), api.standings(), ask.view(), login.token, ask.now_ms());
     const auto user = actor ? ask.view().find<User>(actor->user) : std::nullopt;
     if (!user) return ask.error(401, actor ? unauthorized : actor.error().text);
     return issue(ask, api, ask.view(), *user, login.scope, &actor->claims);
@@ -230,7 +230,7 @@ Plan create_token(Ask& ask, Api& api) {
 
 // The token in X-Subject-Token, if the actor may know about it.
 std::optional<Actor> subject(const Ask& ask, const Api& api, const View& now) {
-  auto actor = actor_of(api.keyring(), now, ask.request().header("X-Subject-Token"), ask.now_ms());
+  auto actor = actor_of(api.keyring(), api.standings(), now, ask.request().header("X-Subject-Token"), ask.now_ms());
   if (!actor || !(actor->user == ask.actor().user || ask.actor().rights.admin)) return std::nullopt;
   return std::move(*actor);
 }

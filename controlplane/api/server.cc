@@ -11,9 +11,8 @@ namespace reprise::api {
 namespace {
 
 // The whole server, as show prints it.
-Plan print(Api& api, Ask& ask, ServerId id, int status) {
-  const auto server = ask.view().find<Server>(id);
-  if (!server) return no_server(ask, id.str());
+Plan print(Api& api, Ask& ask, const std::optional<Server>& server, int status) {
+  if (!server) return no_server(ask, ask.param(0));
   const unsigned minor = microversion(ask);
   ServerWriter writer(ask, minor, true, {&*server, 1});
   if (minor >= 3 && ask.actor().rights.admin && !server->user_data_sealed.empty()) {
@@ -32,9 +31,7 @@ Plan print(Api& api, Ask& ask, ServerId id, int status) {
 }
 
 Plan show(Api& api, Ask& ask) {
-  const auto server = seen_server(ask);
-  if (!server) return no_server(ask, ask.param(0));
-  return print(api, ask, server->id, 200);
+  return print(api, ask, seen_server(ask), 200);
 }
 
 Plan created(Ask& ask, ServerId id) {
@@ -98,7 +95,7 @@ Plan update(Api& api, Ask& ask) {
   fields.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   const auto id = intent.id;
-  return Change(std::move(intent), id, [&api, id](Ask& ask) { return print(api, ask, id, 200); });
+  return Change(std::move(intent), id, [&api, id](Ask& ask) { return print(api, ask, ask.view().find<Server>(id), 200); });
 }
 
 Plan remove(Ask& ask) {

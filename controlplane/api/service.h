@@ -73,11 +73,13 @@ class Api {
   WorkerPool& workers() const { return *parts_.workers; }
   Metrics& metrics() const { return *parts_.metrics; }
   RateLimit& rate() const { return *parts_.rate; }
+  Standings& standings() const { return standings_; }
 
  private:
   friend class Exchange;
   const Parts parts_;
   const ApiConfig config_;
+  mutable Standings standings_;  // locks by itself
 };
 
 // A Later that runs on the workers: 503 when too many wait already.

@@ -75,6 +75,41 @@ void compare(const View& view, const State& state) {
   REQUIRE(image_of(*loaded) == image_of(state));
 }
 
+template <class Row>
+void compare_since(const View& now, const std::shared_ptr<const StoreSnapshot>& snapshot) {
+  INFO(Row::table_name);
+  const auto rows_at = [&](Seq seq) {
+    std::vector<Row> rows;
+    View::at(snapshot, seq)->template each<Row>([&](const Row& row) { rows.push_back(row); });
+    return rows;
+  };
+  const Seq since = now.unchanged_since<Row>();
+  if (since == 0) {
+    CHECK(rows_at(now.seq()).empty());
+    return;
+  }
+  CHECK(rows_at(since) == rows_at(now.seq()));
+  if (since > 1) CHECK_FALSE(rows_at(since - 1) == rows_at(now.seq()));
+}
+
+TEST_CASE("A table is unchanged since the last record that changed a row of it") {
+  Past past;
+  {
+    const auto snapshot = past.store->snapshot();
+    const View now = View::now(snapshot);
+#define TABLE(Row, member) compare_since<Row>(now, snapshot);
+#include "projections/tables.def"
+#undef TABLE
+    CHECK(now.unchanged_since<User, Server>() ==
+          std::max(now.unchanged_since<User>(), now.unchanged_since<Server>()));
+    CHECK(View::at(snapshot, 3)->unchanged_since<User>() == 3);
+  }
+  past.store.reset();  // what it was before is not known again after a restart
+  const auto again = Store::open({.dir = past.folder.path()});
+  REQUIRE(again.ok());
+  CHECK(View::now((*again)->snapshot()).unchanged_since<User>() == past.states.size());
+}
+
 TEST_CASE("now, and at every seq, a view reads what the state was") {
   Past past;
   compare(View::now(past.store->snapshot()), past.states.back());
