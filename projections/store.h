@@ -138,6 +138,9 @@ class Store final : public SeenHashes {
 // The objects (ids) that a changed row is about; none for rows that only count or remember.
 void objects_of(const Change& change, std::vector<AnyId>& objects);
 
+// Table, index and one id: `now` has a filter for as much of its index entries.
+inline constexpr std::size_t index_prefix_bytes = 18;
+
 // Keys and values, shared with the view.
 std::string row_key(std::uint8_t table, std::string_view key);
 std::string index_key(std::uint8_t table, std::uint8_t index, std::string_view key);

@@ -3,42 +3,68 @@
 #include <fmt/format.h>
 #include <rocksdb/db.h>
 
+#include <algorithm>
+
 #include "projections/store_status.h"
 
 namespace reprise {
-// What the iterator only points to.
-struct View::Cursor::Held {
-  std::string from, until;
+
+// With what RocksDB's only points to.
+struct View::Iterator {
+  std::shared_ptr<const StoreSnapshot> snapshot;
+  bool filtered = false;
+  std::string until, timestamp;
   rocksdb::Slice upper, at;
+  std::unique_ptr<rocksdb::Iterator> rows;
 };
 
-View::Cursor::Cursor(const View& view, std::string from, std::string until)
-    : view_(view), held_(std::make_unique<Held>()) {
-  const auto& families = *view.snapshot_->families;
-  held_->from = std::move(from);
-  held_->until = std::move(until);
-  held_->upper = held_->until;
-  held_->at = view.timestamp_;
+std::unique_ptr<View::Iterator> View::iterator(bool filtered) const {
+  const auto idle = std::find_if(idle_.begin(), idle_.end(),
+                                 [&](const auto& one) { return one->filtered == filtered; });
+  if (idle != idle_.end()) {
+    auto one = std::move(*idle);
+    idle_.erase(idle);
+    return one;
+  }
+  auto made = std::make_unique<Iterator>();
+  made->snapshot = snapshot_;
+  made->filtered = filtered;
+  made->timestamp = timestamp_;
+  made->at = made->timestamp;
   rocksdb::ReadOptions options;
-  options.snapshot = view.snapshot_->snapshot;
-  options.iterate_upper_bound = &held_->upper;
-  if (!view.is_now()) options.timestamp = &held_->at;
-  iterator_.reset(families.db->NewIterator(options, view.is_now() ? families.now : families.history));
-  iterator_->Seek(held_->from);
+  options.snapshot = snapshot_->snapshot;
+  options.iterate_upper_bound = &made->upper;
+  options.total_order_seek = !filtered;
+  options.prefix_same_as_start = filtered;
+  if (!is_now()) options.timestamp = &made->at;
+  const auto& families = *snapshot_->families;
+  made->rows.reset(families.db->NewIterator(options, is_now() ? families.now : families.history));
+  return made;
 }
-View::Cursor::~Cursor() = default;
+
+View::Cursor::Cursor(const View& view, const std::string& from, std::string until, std::string_view prefix)
+    : view_(view), held_(view.iterator(view.is_now() && prefix.size() >= index_prefix_bytes)) {
+  held_->until = std::move(until);
+  held_->upper = held_->until;  // a seek looks at it again
+  held_->rows->Seek(from);
+}
+View::Cursor::~Cursor() { view_.idle_.push_back(std::move(held_)); }
 
 bool View::Cursor::valid() const {
-  if (iterator_->Valid()) return true;
-  if (const auto status = iterator_->status(); !status.ok()) view_.note(store_error(status, "(view)"));
+  if (held_->rows->Valid()) return true;
+  if (const auto status = held_->rows->status(); !status.ok()) view_.note(store_error(status, "(view)"));
   return false;
 }
-std::string_view View::Cursor::key() const { return {iterator_->key().data(), iterator_->key().size()}; }
+std::string_view View::Cursor::key() const { return {held_->rows->key().data(), held_->rows->key().size()}; }
 std::string_view View::Cursor::value() const {
-  return {iterator_->value().data(), iterator_->value().size()};
+  return {held_->rows->value().data(), held_->rows->value().size()};
 }
-void View::Cursor::next() { iterator_->Next(); }
-void View::Cursor::seek(std::string_view key) { iterator_->Seek({key.data(), key.size()}); }
+void View::Cursor::next() { held_->rows->Next(); }
+void View::Cursor::seek(std::string_view key) { held_->rows->Seek({key.data(), key.size()}); }
+
+View::~View() = default;
+View::View(View&&) noexcept = default;
+View& View::operator=(View&&) noexcept = default;
 
 View::View(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq)
     : snapshot_(std::move(snapshot)), seq_(seq) {}
@@ -75,9 +101,9 @@ bool View::get(const std::string& key, std::string& bytes) const {
   return got.ok();
 }
 
-std::size_t View::count_between(std::string from, std::string until) const {
+std::size_t View::count_between(const std::string& from, std::string until, std::string_view prefix) const {
   std::size_t count = 0;
-  for (Cursor at(*this, std::move(from), std::move(until)); at.valid(); at.next()) ++count;
+  for (Cursor at(*this, from, std::move(until), prefix); at.valid(); at.next()) ++count;
   return count;
 }
 

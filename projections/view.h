@@ -14,10 +14,6 @@
 #include "projections/state.h"
 #include "projections/store.h"
 
-namespace rocksdb {
-class Iterator;
-}
-
 namespace reprise {
 
 class View {
@@ -26,6 +22,9 @@ class View {
   static View now(std::shared_ptr<const StoreSnapshot> snapshot);
   // not_found: after the head; invalid: 0.
   static Result<View> at(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq);
+  ~View();
+  View(View&&) noexcept;
+  View& operator=(View&&) noexcept;
 
   Seq seq() const { return seq_; }
   std::int64_t at_ms() const { return line_.at_ms; }
@@ -67,7 +66,7 @@ class View {
   template <class Row>
   std::size_t count_by(std::uint8_t index, const std::string& prefix) const {
     const std::string from = index_key(Row::table, index, prefix);
-    return count_between(from, past(from));
+    return count_between(from, past(from), from);
   }
 
   // The records that touched an object, from `from` on, up to this view's seq.
@@ -82,11 +81,15 @@ class View {
   std::optional<Bytes> tail(Seq seq) const;
 
  private:
+  struct Iterator;
   // Rows or entries of [from, until), in order.
   class Cursor {
    public:
-    Cursor(const View& view, std::string from, std::string until);
+    // `prefix`: of all keys between; empty: none is known.
+    Cursor(const View& view, const std::string& from, std::string until, std::string_view prefix = {});
     ~Cursor();
+    Cursor(const Cursor&) = delete;
+    Cursor& operator=(const Cursor&) = delete;
     bool valid() const;
     std::string_view key() const;
     std::string_view value() const;
@@ -95,14 +98,13 @@ class View {
 
    private:
     const View& view_;
-    struct Held;
-    std::unique_ptr<Held> held_;
-    std::unique_ptr<rocksdb::Iterator> iterator_;
+    std::unique_ptr<Iterator> held_;
   };
 
   View(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq);
   bool get(const std::string& key, std::string& bytes) const;
-  std::size_t count_between(std::string from, std::string until) const;
+  std::unique_ptr<Iterator> iterator(bool filtered) const;
+  std::size_t count_between(const std::string& from, std::string until, std::string_view prefix = {}) const;
   // The first key behind all that begin with `prefix`.
   static std::string past(std::string prefix);
   void note(Error error) const {
@@ -131,13 +133,14 @@ class View {
   std::string timestamp_;  // empty: now
   RecordLine line_;
   mutable Status status_;
+  mutable std::vector<std::unique_ptr<Iterator>> idle_;  // to make one costs more than to seek
 };
 
 template <class Row, class F>
 void View::each(F&& f, const std::optional<typename Row::Key>& after) const {
   std::string from = row_key(Row::table, after ? encode_key(*after) : std::string{});
   if (after) from.push_back('\0');
-  for (Cursor at(*this, std::move(from), row_key(Row::table + 1, {})); at.valid(); at.next()) {
+  for (Cursor at(*this, from, row_key(Row::table + 1, {})); at.valid(); at.next()) {
     auto row = row_of<Row>(at.value());
     if (!row || !goes_on(f, *row)) return;
   }
@@ -145,9 +148,8 @@ void View::each(F&& f, const std::optional<typename Row::Key>& after) const {
 
 template <class Row, class F>
 void View::each_key_by(std::uint8_t index, const std::string& prefix, F&& f) const {
-  std::string from = index_key(Row::table, index, prefix);
-  std::string until = past(from);
-  for (Cursor at(*this, std::move(from), std::move(until)); at.valid(); at.next()) {
+  const std::string from = index_key(Row::table, index, prefix);
+  for (Cursor at(*this, from, past(from), from); at.valid(); at.next()) {
     typename Row::Key key;
     const std::size_t size = encoded_key_size(key);
     if (at.key().size() < 2 + size)
@@ -159,9 +161,10 @@ void View::each_key_by(std::uint8_t index, const std::string& prefix, F&& f) con
 
 template <class Row, class F>
 void View::each_by(std::uint8_t index, const std::string& prefix, F&& f, const std::string& after) const {
-  std::string from = index_key(Row::table, index, after.empty() ? prefix : after);
+  const std::string begin = index_key(Row::table, index, prefix);
+  std::string from = after.empty() ? begin : index_key(Row::table, index, after);
   if (!after.empty()) from.push_back('\0');
-  Cursor entry(*this, std::move(from), past(index_key(Row::table, index, prefix)));
+  Cursor entry(*this, from, past(begin), begin);
   if (!entry.valid()) return;
   // Entries of one prefix are mostly in the order of the rows: stepping beats looking each one up.
   constexpr int steps_max = 8;

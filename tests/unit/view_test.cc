@@ -62,6 +62,21 @@ void compare_table(const View& view, const Table<Row>& table) {
       REQUIRE(entries == keys);
       REQUIRE(view.count_by<Row>(index, "") == keys.size());
     }
+    // What is filed under one id, which has a filter of its own; and under one that is nowhere.
+    for (std::size_t i = 0; i < want.size(); i += 5) {
+      want[i].indexes([&](std::uint8_t index, const std::string& filed) {
+        if (filed.size() < 16) return;
+        for (const auto& prefix : {filed.substr(0, 16), std::string(16, '\x7f')}) {
+          std::vector<typename Row::Key> keys, view_keys, entries;
+          table.each_by(index, prefix, [&](const Row& row) { return keys.push_back(row.key()), true; });
+          view.each_by<Row>(index, prefix, [&](const Row& row) { view_keys.push_back(row.key()); });
+          view.each_key_by<Row>(index, prefix, [&](const typename Row::Key& key) { entries.push_back(key); });
+          REQUIRE(view_keys == keys);
+          REQUIRE(entries == keys);
+          REQUIRE(view.count_by<Row>(index, prefix) == keys.size());
+        }
+      });
+    }
   }
 }
 
