@@ -26,6 +26,12 @@ concept Counted = requires(State& state, const Row* row) { count_usage(state, ro
 
 }  // namespace
 
+State::State(bool collect_changes, bool keep_undo) : collect_changes_(collect_changes), keep_undo_(keep_undo) {}
+State::~State() = default;
+State::State(State&&) noexcept = default;
+State& State::operator=(State&&) noexcept = default;
+State::State(const State&) = default;
+
 const Cloud& State::the_cloud() const {
   static const Cloud none;
   const Cloud* row = cloud.find({});

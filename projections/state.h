@@ -23,8 +23,11 @@ struct State {
 #undef TABLE
 
   // Whether changes are collected for a store, and whether steps can be undone.
-  explicit State(bool collect_changes = false, bool keep_undo = false)
-      : collect_changes_(collect_changes), keep_undo_(keep_undo) {}
+  explicit State(bool collect_changes = false, bool keep_undo = false);
+  // Not here: whoever includes this would compile all the tables' anew.
+  ~State();
+  State(State&&) noexcept;
+  State& operator=(State&&) noexcept;
 
   // The one row about the cloud; all zero before the genesis.
   const Cloud& the_cloud() const;
@@ -62,6 +65,7 @@ struct State {
   State copy(bool collect_changes, bool keep_undo) const;
 
  private:
+  State(const State&);
   template <class Row>
   void derive(const Row* before, const Row* after);
 
