@@ -125,9 +125,17 @@ Result<bool> Dhcp::prepare(const NetworkWant& network) {
   return fresh;
 }
 
+bool Dhcp::leased_to_another(const Told& told, const std::map<std::string, std::string>& leases) {
+  return std::any_of(leases.begin(), leases.end(), [&](const auto& lease) {
+    const auto before = told.leases.find(lease.first);
+    return before == told.leases.end() ? !told.knows_all_leases : before->second != lease.second;
+  });
+}
+
 Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*>& ports) {
   const std::string where = folder(network.id);
   const std::string hosts = dhcp_hosts(network, ports), options = dhcp_options(network);
+  const std::string hosts_before = slurp(where + "/hosts");
   for (const auto& [name, content] : {std::pair{"/opts", options}, {"/hosts", hosts}})
     if (slurp(where + name) != content || !fs::exists(where + name))
       if (auto written = replace_file(where + name, content); !written) return written;
@@ -138,14 +146,27 @@ Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*
     const bool ran = fs::exists(spec.pid_file) || fs::exists(spec.ready_file);
     return ran ? supervisor_.stop(spec) : Status{};
   }
+  const auto ran = Supervisor::running(spec.pid_file);
   if (auto kept = supervisor_.keep(spec); !kept) return kept;
   const auto pid = supervisor_.pid(spec.name);
-  const Told now{pid.value_or(0), options + "\n" + hosts};
   auto& told = told_[network.id];
-  // One that was adopted may have missed a signal: it is told once more. One that ends meanwhile reads them
-  // anew.
-  if (told != now) (void)supervisor_.signal(spec.name, SIGHUP);
-  told = now;
+  if (pid != told.pid) {
+    const bool adopted = pid == ran;
+    told = {.pid = pid.value_or(0), .knows_all_leases = !adopted};
+    if (adopted) told.leases = read_dhcp_leases(hosts_before);
+  }
+  auto leases = read_dhcp_leases(hosts);
+  const std::string files = options + "\n" + hosts;
+  if (leased_to_another(told, leases)) {
+    if (auto stopped = supervisor_.stop(spec); !stopped) return stopped;
+    if (auto kept = supervisor_.keep(spec); !kept) return kept;
+    told = {.pid = supervisor_.pid(spec.name).value_or(0)};
+  } else if (told.files != files) {
+    // One that was adopted may have missed a signal: it is told once more. One that ends meanwhile reads them anew.
+    (void)supervisor_.signal(spec.name, SIGHUP);
+  }
+  told.files = files;
+  told.leases.merge(leases);
   return {};
 }
 

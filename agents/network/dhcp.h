@@ -5,7 +5,8 @@
 // - What is on the host says whose it is: folder RUN_DIR/NETWORK-ID, whose hosts file names the network
 //   and each port with born. Only the folder's networks and namespaces rp-<12 hex digits> are touched.
 // - dnsmasq outlives us and is started again within two seconds when it ends (core/daemon.h). A change of
-//   hosts or options reaches it by SIGHUP; a change of subnets restarts it.
+//   hosts or options reaches it by SIGHUP; a change of subnets restarts it, and an address that comes to
+//   another MAC: dnsmasq gives no one what it has leased to somebody else, and forgets that only at its end.
 // - Guests get fixed addresses only; a MAC that is not ours gets no answer.
 #pragma once
 
@@ -53,8 +54,10 @@ class Dhcp {
   struct Told {  // what a dnsmasq has read for sure
     pid_t pid = 0;
     std::string files;
-    bool operator==(const Told&) const = default;
+    std::map<std::string, std::string> leases;  // address: the MAC that it may have leased it to
+    bool knows_all_leases = true;               // not of an adopted one
   };
+  static bool leased_to_another(const Told& told, const std::map<std::string, std::string>& leases);
   std::map<NetworkId, Told> told_;
   Supervisor supervisor_;
 };

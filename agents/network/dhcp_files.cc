@@ -97,6 +97,17 @@ std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string
   return argv;
 }
 
+std::map<std::string, std::string> read_dhcp_leases(const std::string& content) {
+  std::map<std::string, std::string> leases;
+  std::istringstream lines(content);
+  for (std::string line; std::getline(lines, line);) {
+    const auto mac = line.find(','), address = mac == line.npos ? mac : line.find(',', mac + 1);
+    if (line.starts_with("#") || address == line.npos) continue;
+    leases[line.substr(mac + 1, address - mac - 1)] = line.substr(0, mac);
+  }
+  return leases;
+}
+
 DhcpFileSays read_dhcp_hosts(const std::string& content) {
   DhcpFileSays says;
   std::istringstream lines(content);

@@ -27,6 +27,8 @@ struct DhcpFileSays {
   NetworkHave network;
   std::map<std::pair<PortId, Born>, std::string> ports;  // with the lines that serve it
 };
+// The MAC that a hosts file gives each address.
+std::map<std::string, std::string> read_dhcp_leases(const std::string& content);
 DhcpFileSays read_dhcp_hosts(const std::string& content);
 
 }  // namespace reprise::network

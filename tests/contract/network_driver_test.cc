@@ -184,6 +184,16 @@ TEST_CASE("guests get their address by DHCP and reach each other") {
     CHECK_FALSE(c.pings(b.port.addresses[0].address, 1));
     CHECK(dnsmasqs() == pids);
   }
+  SECTION("an address whose port is gone is leased to the next that has it") {
+    PortWant next = port_want(23, 1);
+    next.addresses = b.port.addresses;
+    Guest c(next);
+    c.plug();
+    agent.settle(want_of({net1}, {a.port, c.port}), {&c});
+    CHECK(c.dhcp().find("ip=10.0.1.22\n") != std::string::npos);
+    CHECK(a.dhcp().find("ip=10.0.1.21\n") != std::string::npos);
+    CHECK(c.pings(a.port.addresses[0].address));
+  }
   SECTION("a port that is down is dark") {
     Want down = want;
     down.ports[b.port.id].admin_up = false;
@@ -471,6 +481,13 @@ TEST_CASE("DHCP serves on while the agent is dead, and is adopted") {
   agent.settle(want_of({net1}, {a.port}), {&a});
   CHECK(dnsmasqs() == pids);
   CHECK(a.dhcp().find("ip=10.0.1.21\n") != std::string::npos);
+
+  // What an adopted one has leased is not known: whoever is new may have another's address.
+  Guest c(port_want(23, 1));
+  c.plug();
+  agent.settle(want_of({net1}, {a.port, c.port}), {&a, &c});
+  CHECK(dnsmasqs() != pids);
+  CHECK(c.dhcp().find("ip=10.0.1.23\n") != std::string::npos);
 
   // Its subnet changed: the adopted one is replaced, not doubled.
   Want changed = want_of({net1}, {a.port});
