@@ -428,8 +428,10 @@ Waiters::Id Projection::wait_passed(std::int64_t offset, PassedCallback callback
 }
 
 Waiters::Id Projection::fresh(PassedCallback callback) {
-  if (checked_)
-    if (const auto end = log_.end_here(Topic::events)) return waiters_->add_passed(*end, std::move(callback));
+  if (const auto end = checked_ ? log_.end_here(Topic::events) : std::nullopt) {
+    waiters_->know_end(*end);
+    return waiters_->add_passed(*end, std::move(callback));
+  }
   const auto id = waiters_->add_fresh(std::move(callback));
   if (id) ask_end();
   return id;

@@ -59,7 +59,6 @@ Waiters::Id Waiters::add_decided(IntentId intent, std::int64_t expires_ms, Decid
 
 Waiters::Id Waiters::add_passed(std::int64_t offset, PassedCallback callback) {
   std::unique_lock lock(mutex_);
-  known_end_ = std::max(known_end_, offset);
   if (failed_ || next_offset_ >= offset) {
     const Status status = failed_ ? Status(*failed_) : Status();
     lock.unlock();
@@ -70,6 +69,11 @@ Waiters::Id Waiters::add_passed(std::int64_t offset, PassedCallback callback) {
   passed_.emplace(id, std::move(callback));
   by_offset_.emplace(offset, id);
   return id;
+}
+
+void Waiters::know_end(std::int64_t end) {
+  std::unique_lock lock(mutex_);
+  known_end_ = std::max(known_end_, end);
 }
 
 Waiters::Id Waiters::add_fresh(PassedCallback callback) {

@@ -37,6 +37,8 @@ class Waiters {
   // `expires_ms`: of the intent; 0: never.
   Id add_decided(IntentId intent, std::int64_t expires_ms, DecidedCallback callback);
   Id add_passed(std::int64_t offset, PassedCallback callback);
+  // The log was asked elsewhere.
+  void know_end(std::int64_t end);
   Id add_fresh(PassedCallback callback);
   // True: it will not be called any more. False: it was, or is being called.
   bool cancel(Id id);
