@@ -104,12 +104,13 @@ std::vector<AddressRange> default_pools(const CreateSubnet& i, Ipv4 last) {
   return pools;
 }
 
-// One DHCP port per network has an address in each of its subnets that serve DHCP.
-void add_dhcp_address(const State& s, const CreateSubnet& i, const SubnetCreated& made, Events& events) {
+// One DHCP port per network has an address in each of its subnets that serve DHCP. It counts as a port of the network's
+// project: refused when that may have no more.
+std::optional<Events> add_dhcp_address(const State& s, const CreateSubnet& i, const SubnetCreated& made, Events& events) {
   Subnet row{.id = made.id, .network = made.network, .base = made.base, .prefix = made.prefix, .gateway = made.gateway, .pools = made.pools};
   Allocator allocator(s);
   const FixedIp own{made.id, allocator.address(row)};
-  if (!own.address) return;
+  if (!own.address) return std::nullopt;
   const Port* dhcp = nullptr;
   s.ports.each_by(Port::by_network, encode_key(i.network), [&](const Port& port) {
     if (port.is_dhcp()) dhcp = &port;
@@ -119,10 +120,12 @@ void add_dhcp_address(const State& s, const CreateSubnet& i, const SubnetCreated
     auto fixed = dhcp->fixed;
     fixed.push_back(own);
     events.push_back(PortAddressed{.id = dhcp->id, .fixed = std::move(fixed)});
-    return;
+    return std::nullopt;
   }
+  if (auto over = over_quota(s, made.project, Resource::ports, 1)) return over;
   events.push_back(PortCreated{.id = i.dhcp_port, .network = i.network, .mac = allocator.mac(i.dhcp_port), .fixed = {own},
                                .admin_up = true, .project = made.project, .device_owner = "network:dhcp"});
+  return std::nullopt;
 }
 
 }  // namespace
@@ -132,7 +135,7 @@ Events create(const State& s, const CreateSubnet& i, const Context& c) {
   if (!network || !c.sees(network->project)) return no_network(i.network);
   if (!c.rights.member) return needs_member("Creating a subnet");
   if (s.subnets.contains(i.id)) return refuse(Refusal::id_taken, "A subnet with that id exists.");
-  if (auto over = over_quota(s, c.project(), Resource::subnets, 1)) return *over;
+  if (auto over = over_quota(s, network->project, Resource::subnets, 1)) return *over;
   const Ipv4 last{i.base.value | (i.prefix >= 32 ? 0u : ~0u >> i.prefix)};
   if (auto refused = refuse_ranges(i, last)) return *refused;
   const Subnet* other = nullptr;
@@ -148,7 +151,8 @@ Events create(const State& s, const CreateSubnet& i, const Context& c) {
                      .project = network->project};
   if (made.pools.empty()) made.pools = default_pools(i, last);
   Events events{made};
-  if (i.dhcp) add_dhcp_address(s, i, made, events);
+  if (i.dhcp)
+    if (auto over = add_dhcp_address(s, i, made, events)) return *over;
   return events;
 }
 

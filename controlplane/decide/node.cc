@@ -31,7 +31,8 @@ void clear_server(const State& s, const Server& row, const std::string& name, st
   Server gone = row;
   gone.tenure = Tenure::unplacing;
   gone.retry = false;
-  for (auto& event : server::after_vacated(s, gone, at_ms)) events.push_back(std::move(event));
+  std::vector<NodeUse> promised;
+  for (auto& event : server::after_vacated(s, gone, at_ms, promised)) events.push_back(std::move(event));
 }
 
 void clear_volume(const Volume& row, const std::string& name, const State& s, Events& events) {

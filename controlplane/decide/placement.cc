@@ -3,14 +3,25 @@
 namespace reprise {
 namespace {
 
-// One node's verdict out of its columns. Branch-free over the numbers, so that the scan vectorises.
+NodeUse promised_on(NodeId node, const PlacementRequest& request) {
+  NodeUse sum;
+  if (!request.promised) return sum;
+  for (const auto& one : *request.promised) {
+    if (one.node != node) continue;
+    sum.vcpus += one.vcpus, sum.ram_mib += one.ram_mib, sum.disk_gib += one.disk_gib;
+  }
+  return sum;
+}
+
+// One node's verdict out of its columns.
 PlacementReason judge_row(const NodeColumns& columns, std::size_t i, const PlacementRequest& request, std::uint32_t zone) {
   if (columns.state[i] == NodeColumns::lost) return PlacementReason::node_lost;
   if (columns.state[i] == NodeColumns::disabled) return PlacementReason::node_disabled;
   if (zone != NodeColumns::any_zone && columns.zone[i] != zone) return PlacementReason::wrong_zone;
-  if (columns.free_vcpus[i] < request.vcpus) return PlacementReason::no_vcpus;
-  if (columns.free_ram_mib[i] < request.ram_mib) return PlacementReason::no_ram;
-  if (columns.free_disk_gib[i] < request.disk_gib) return PlacementReason::no_disk;
+  const NodeUse promised = promised_on(columns.ids[i], request);
+  if (columns.free_vcpus[i] - promised.vcpus < request.vcpus) return PlacementReason::no_vcpus;
+  if (columns.free_ram_mib[i] - promised.ram_mib < request.ram_mib) return PlacementReason::no_ram;
+  if (columns.free_disk_gib[i] - promised.disk_gib < request.disk_gib) return PlacementReason::no_disk;
   return PlacementReason::fits;
 }
 
@@ -20,7 +31,9 @@ bool excluded(const NodeColumns& columns, std::size_t i, const State& state, con
   return !request.host.empty() && state.nodes.at(columns.ids[i]).name != request.host;
 }
 
-bool names_nodes(const PlacementRequest& request) { return request.not_on || !request.host.empty(); }
+bool names_nodes(const PlacementRequest& request) {
+  return request.not_on || !request.host.empty() || (request.promised && !request.promised->empty());
+}
 
 // The most free memory first: load spreads, and a tie goes to the lower id.
 std::int64_t weight(const NodeColumns& columns, std::size_t i) { return columns.free_ram_mib[i]; }
@@ -75,7 +88,8 @@ Placement place(const State& state, const PlacementRequest& request) {
       continue;
     }
     ++placement.fitting;
-    if (weight(columns, i) > best) best = weight(columns, i), placement.node = columns.ids[i];
+    const auto here = weight(columns, i) - promised_on(columns.ids[i], request).ram_mib;
+    if (here > best) best = here, placement.node = columns.ids[i];
   }
   return placement;
 }

@@ -13,6 +13,7 @@ struct PlacementRequest {
   std::string zone;       // empty: any
   std::string host;       // node name; empty: any
   NodeId not_on;          // excluded; none: no exclusion
+  const std::vector<NodeUse>* promised = nullptr;  // by the same decision before: the State does not show it yet
 };
 
 inline constexpr std::size_t placement_reasons = 8;   // of PlacementReason

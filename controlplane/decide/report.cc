@@ -146,7 +146,7 @@ class ReportDecider {
       return ports;
     });
     if (!ports) return;
-    for (auto& event : server::after_vacated(state_, row, at_ms_)) add(std::move(event));
+    for (auto& event : server::after_vacated(state_, row, at_ms_, promised_)) add(std::move(event));
   }
 
   const State& state_;
@@ -156,6 +156,7 @@ class ReportDecider {
   Events events_;
   std::set<ServerId> concerned_, compute_released_, disk_released_, gave_up_;
   std::set<PortId> ports_released_;
+  std::vector<NodeUse> promised_;
 };
 
 ReportVerdict agent_started(const State& s, const Report& report, const AgentStarted& started) {

@@ -210,7 +210,8 @@ Events remove(const State& s, const DeleteServer& i, const Context& c) {
   if (server->tenure != Tenure::none) return events;
   Server gone = *server;
   gone.task = TaskState::deleting;
-  for (auto& event : after_vacated(s, gone, c.at_ms)) events.push_back(std::move(event));
+  std::vector<NodeUse> promised;
+  for (auto& event : after_vacated(s, gone, c.at_ms, promised)) events.push_back(std::move(event));
   return events;
 }
 
@@ -253,7 +254,7 @@ Events give_up_place(const State& s, const Server& server, const std::string& re
   return events;
 }
 
-Events after_vacated(const State& s, const Server& server, std::int64_t at_ms) {
+Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, std::vector<NodeUse>& promised) {
   Events events;
   if (server.tenure != Tenure::none) events.push_back(ServerVacated{.id = server.id});
   if (server.task == TaskState::deleting) {
@@ -272,8 +273,10 @@ Events after_vacated(const State& s, const Server& server, std::int64_t at_ms) {
   if (!server.retry) return events;
   auto request = placement_request(server);
   request.not_on = server.node;
+  request.promised = &promised;
   const Placement placement = place(s, request);
   if (placement.node) {
+    promised.push_back({.node = placement.node, .vcpus = request.vcpus, .ram_mib = request.ram_mib, .disk_gib = request.disk_gib});
     events.push_back(placed(server.id, placement, at_ms));
   } else {
     events.push_back(ServerFailed{.id = server.id, .reason = fmt::format("{}; and no other node fits", server.fault)});

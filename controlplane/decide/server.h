@@ -17,7 +17,8 @@ Events give_up_place(const State& state, const Server& server, const std::string
 
 // All agents of its node have confirmed (or the node was declared dead): what becomes of it now. Ends
 // with ServerDeleted, ServerPlaced, or nothing more after ServerVacated.
-Events after_vacated(const State& state, const Server& server, std::int64_t at_ms);
+// `promised`: what the same decision has placed before, of which the State knows nothing; this is added.
+Events after_vacated(const State& state, const Server& server, std::int64_t at_ms, std::vector<NodeUse>& promised);
 
 // What is still to be confirmed by its node, in words; empty: nothing.
 std::string still_held(const State& state, const Server& server);
