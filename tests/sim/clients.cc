@@ -10,10 +10,11 @@ namespace reprise::sim {
 namespace {
 constexpr std::int64_t window_ms = 30'000;
 constexpr int tries_max = 4;
+constexpr unsigned impatient = 100;  // of 1000
 }  // namespace
 
-Clients::Clients(Ground& ground, UserId user, ProjectId project)
-    : ground_(ground), prng_(ground.prng.fork("clients")), user_(user), project_(project),
+Clients::Clients(Ground& ground, UserId user, ProjectId project, Folded told)
+    : ground_(ground), prng_(ground.prng.fork("clients")), user_(user), project_(project), told_(std::move(told)),
       client_(ground.log->client("api")) {
   task_ = std::make_unique<Task>(ground_, [this] { return step(); });
   follower_ = std::make_unique<Follower>(ground_, *client_, [this] { task_->wake(); });
@@ -21,7 +22,10 @@ Clients::Clients(Ground& ground, UserId user, ProjectId project)
 }
 
 std::int64_t Clients::step() {
-  follower_->pump([this](const Step& step, const State::Touched&) { folded(step); });
+  follower_->pump([this](const Step& step, const State::Touched&) {
+    folded(step);
+    told_(step, follower_->state());
+  });
   // What log time has passed without a decision was not done: asked again under the same key, or given up.
   std::vector<IntentId> expired;
   for (const auto& [id, asked] : waiting_)
@@ -77,6 +81,10 @@ void Clients::dispatch(Intent intent, int tries) {
     producer_failed_ = std::make_shared<bool>(!opened);
     if (opened) producer_ = std::move(*opened);
   }
+  if (tries == 1 && prng_.chance(impatient))
+    // One that does not wait for its answer asks again under the same key, at once or much later.
+    ground_.queue.at(ground_.queue.now_ms() + prng_.between(0, prng_.chance(300) ? 60'000 : 500),
+                     [this, again = intent]() mutable { dispatch(std::move(again), 2); });
   waiting_[intent.id] = {encode(intent), intent.key, intent.expires_ms, intent.sent_ms, tries};
   if (producer_)
     producer_->append(Topic::intents, encode(intent), [failed = producer_failed_](Result<std::int64_t> offset) {
@@ -109,6 +117,12 @@ void Clients::ask() {
   else if (what < 80) ask_volume();
   else if (what < 92) ask_network();
   else ask_other();
+}
+
+void Clients::ask_quota(std::int64_t most) {
+  send(SetQuota{.project = project_, .instances = most, .cores = -1, .ram_mib = -1, .volumes = most, .gigabytes = 4 * most,
+                .networks = -1, .subnets = -1, .ports = 3 * most, .key_pairs = 2},
+       project_.as<AnyId>());
 }
 
 void Clients::ask_server() {

@@ -8,10 +8,13 @@ namespace reprise::sim {
 
 class Clients {
  public:
-  Clients(Ground& ground, UserId user, ProjectId project);
+  using Folded = std::function<void(const Step&, const State&)>;
+  Clients(Ground& ground, UserId user, ProjectId project, Folded told);
 
   // One more wish, drawn from what there is now.
   void ask();
+  // So many instances and volumes at most; to be asked before anything is made.
+  void ask_quota(std::int64_t most);
   // Intents that were sent and neither answered nor given up.
   std::size_t waiting() const { return waiting_.size(); }
   std::uint64_t sent() const { return sent_; }
@@ -46,6 +49,7 @@ class Clients {
   Prng prng_;
   const UserId user_;
   const ProjectId project_;
+  const Folded told_;
   std::unique_ptr<Log> client_;
   std::unique_ptr<Follower> follower_;
   std::unique_ptr<Task> task_;

@@ -86,6 +86,7 @@ class Task {
 class ControllerProcess {
  public:
   ControllerProcess(Ground& ground, std::string name);
+  ~ControllerProcess() { kill(); }
   void start();
   void kill();
   void pause(bool paused);
@@ -106,6 +107,7 @@ class ControllerProcess {
 class NodeProcess {
  public:
   NodeProcess(Ground& ground, NodeFacts facts, std::uint64_t disk_gib, SimulatedHost::Hooks hooks);
+  ~NodeProcess() { kill(); }
   void start();
   void kill();
   void cut(bool off);

@@ -63,6 +63,14 @@ void SimLog::Core::cut_off(Topic t, std::int64_t below) {
     state.begin = std::max(state.begin, below);
 }
 
+void SimLog::Core::show_beginning(const SeatPtr& seat) {
+  if (faults.behind_ms_max == 0) return;
+  const auto& state = topic(seat->topic);
+  const auto some = state.begin + static_cast<std::int64_t>(prng.below(static_cast<std::uint64_t>(state.end - state.begin) + 1));
+  later(0, [this, seat, some] { show(seat, some); });
+  seat->visible_ms = scheduler.now_ms() + draw_ms(faults.behind_ms_max);
+}
+
 // What a reader may see moves on, never back; each entry may take its time.
 void SimLog::Core::show_later(const SeatPtr& seat) {
   seat->visible_ms = std::max(seat->visible_ms, scheduler.now_ms() + draw_ms(faults.lag_ms_max));
@@ -179,6 +187,7 @@ class SimClientLog final : public Log {
     auto seat = std::make_shared<Seat>(
         Seat{.client = client_, .topic = topic, .position = offset, .wake = std::move(wake)});
     core_->seats.push_back(seat);
+    core_->show_beginning(seat);
     core_->show_later(seat);
     return std::unique_ptr<Reader>(std::make_unique<SimReader>(core_, std::move(seat)));
   }

@@ -35,6 +35,7 @@ struct LogFaults {
   std::int64_t hole_max = 5;
   std::int64_t end_ms_max = 0;  // how late end() answers; what it answers was true at some moment in between
   std::int64_t lag_ms_max = 0;  // how late each reader sees an entry
+  std::int64_t behind_ms_max = 0;  // a new reader sees some beginning of the log, and the rest so much later
   unsigned short_poll = 0;      // of each poll: fewer entries than there are
   std::array<std::int64_t, topic_count> retention_ms = {-1, -1, -1, -1};  // -1: for ever
   std::int64_t deadline_ms = 10'000;                                      // a producer's own, and end's

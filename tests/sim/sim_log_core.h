@@ -89,6 +89,7 @@ struct SimLog::Core : std::enable_shared_from_this<SimLog::Core> {
   void sweep(Topic topic);
   void cut_off(Topic topic, std::int64_t below);
   void show(const SeatPtr& seat, std::int64_t up_to);
+  void show_beginning(const SeatPtr& seat);
   void show_later(const SeatPtr& seat);
   Result<std::vector<Entry>> poll(Seat& seat, std::size_t entries_max);
   void ask_end(const ClientPtr& client, Topic topic, Log::Answer answer);

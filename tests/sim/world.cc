@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "controlplane/cli/genesis.h"
+#include "tests/sim/checker.h"
 #include "tests/sim/clients.h"
 
 namespace reprise::sim {
@@ -20,6 +21,7 @@ class World {
 
   Outcome run() {
     Outcome outcome;
+    if (prng_.chance(300)) clients_->ask_quota(prng_.between(2, 12));
     const std::int64_t busy_until = ground_.queue.now_ms() + options_.busy_ms;
     plan_workload(busy_until);
     plan_faults(busy_until);
@@ -74,14 +76,15 @@ class World {
     const int nodes = options_.nodes ? options_.nodes : static_cast<int>(prng_.between(1, 5));
     const int controllers = options_.controllers ? options_.controllers : static_cast<int>(prng_.between(1, 3));
     const std::uint64_t disk = on(Fault::small_disks) ? 12 : 1000;
+    const bool tiny = prng_.chance(300);  // capacities that are nearly spent
     for (int i = 0; i < nodes; ++i) {
       NodeFacts facts{.id = {prng_.next(), prng_.next()}, .name = fmt::format("n{}", i + 1), .boot_id = fmt::format("n{}-boot-1", i + 1),
-                      .vcpus = 64, .ram_mib = 4096, .disk_gib = 100, .compute_driver = "simulated",
+                      .vcpus = tiny ? 6u : 64u, .ram_mib = tiny ? 512u : 4096u, .disk_gib = tiny ? 20u : 100u, .compute_driver = "simulated",
                       .storage_driver = "simulated", .network_driver = "simulated"};
       SimulatedHost::Hooks hooks{
           .fault = [this](AgentKind, const std::string& what, AnyId) { return driver_fault(what); },
           .effect = [this, i](AgentKind agent, const std::string& what, AnyId object) {
-            if (agent == AgentKind::compute && what == "start") check_only_here(i, object.as<ServerId>());
+            checker_.effect(static_cast<std::size_t>(i), agent, what, object);
           }};
       nodes_.push_back(std::make_unique<NodeProcess>(ground_, std::move(facts), disk, std::move(hooks)));
       nodes_.back()->start();
@@ -90,7 +93,8 @@ class World {
       controllers_.push_back(std::make_unique<ControllerProcess>(ground_, fmt::format("c{}", i + 1)));
       controllers_.back()->start();
     }
-    clients_ = std::make_unique<Clients>(ground_, choices_.user, choices_.project);
+    clients_ = std::make_unique<Clients>(ground_, choices_.user, choices_.project,
+                                         [this](const Step& step, const State& state) { checker_.folded(step, state); });
   }
 
   SimulatedFault driver_fault(const std::string&) {
@@ -100,15 +104,6 @@ class World {
     if (on(Fault::reply_lost) && prng_.chance(60)) return {SimulatedFault::reply_lost, {Errc::timed_out, "simulated: no reply"}};
     if (on(Fault::effect_lost) && prng_.chance(40)) return {SimulatedFault::effect_lost, {}};
     return {};
-  }
-
-  void check_only_here(int here, ServerId id) {
-    for (int other = 0; other < static_cast<int>(nodes_.size()); ++other) {
-      if (other == here) continue;
-      for (const auto& [key, server] : nodes_[other]->host().servers().servers)
-        if (key.first == id && server.running)
-          ground_.violate(fmt::format("server {} starts on n{} while it runs on n{}", id.str(), here + 1, other + 1));
-    }
   }
 
   void plan_workload(std::int64_t until) {
@@ -128,6 +123,7 @@ class World {
     if (on(Fault::reports_doubled)) log.duplicated_report = 100;
     if (on(Fault::late_end)) log.end_ms_max = 3'000;
     if (on(Fault::lagging_readers)) log.lag_ms_max = 800, log.short_poll = 200;
+    if (on(Fault::starts_behind)) log.behind_ms_max = 15'000;
     at_random(Fault::controller_killed, until, 20'000, [this] {
       auto& one = *pick(controllers_);
       one.kill();
@@ -150,8 +146,10 @@ class World {
       later(1'000, 60'000, [&one] { one.cut(false); });
     });
     at_random(Fault::host_restarted, until, 30'000, [this] {
-      auto& one = *pick(nodes_);
+      const auto at = prng_.below(nodes_.size());
+      auto& one = *nodes_[at];
       one.restart_host();
+      checker_.restarted(at);
       later(1'000, 60'000, [&one] { one.start(); });
     });
     at_random(Fault::guest_powers_off, until, 10'000, [this] {
@@ -195,8 +193,7 @@ class World {
     for (auto& one : controllers_) one->start(), one->pause(false);
     for (auto& one : nodes_) {
       one->start();
-      one->cut(false);
-      for (const auto& [key, server] : one->host().servers().servers) one->host().set_deaf(key.first, false);
+      one->cut(false);  // guests that are deaf stay so: they are no fault of ours
     }
   }
 
@@ -225,47 +222,10 @@ class World {
     return why;
   }
 
-  // The world itself, not what was reported of it.
   void final_checks() {
-    const State& s = clients_->follower().state();
     clients_->check();
-    if (const auto wrong = check_counters(s); !wrong.empty()) return ground_.violate(wrong);
-    std::map<ServerId, std::string> running;
-    for (const auto& node : nodes_) {
-      for (const auto& [key, server] : node->host().servers().servers) {
-        const Server* row = s.servers.find(key.first);
-        if (!row || row->node != node->facts().id) return ground_.violate(fmt::format("{} holds domain {}, which is not its own", node->facts().name, key.first.str()));
-        if (server.running && !running.emplace(key.first, node->facts().name).second) return ground_.violate("a server runs twice: " + key.first.str());
-        if (server.running != (row->status == ServerStatus::active)) return ground_.violate(fmt::format("server {} runs: {}, but its status is {}", key.first.str(), server.running, static_cast<int>(row->status)));
-      }
-      for (const auto& [key, disk] : node->host().disks().disks)
-        if (!s.servers.contains(key.first.as<ServerId>()) && !s.volumes.contains(key.first.as<VolumeId>()))
-          return ground_.violate(fmt::format("{} holds disk {} of nothing", node->facts().name, key.first.str()));
-      for (const auto& [key, port] : node->host().ports().ports)
-        if (!s.ports.contains(key.first)) return ground_.violate("a port of nothing is on a host: " + key.first.str());
-    }
-    s.servers.each([&](const Server& row) {
-      if (row.status == ServerStatus::active && !running.contains(row.id)) ground_.violate("server is ACTIVE and runs nowhere: " + row.id.str());
-    });
-    s.nodes.each([&](const Node& row) {
-      const NodeUse* use = s.node_use.find(row.id);
-      if (use && (use->ram_mib > static_cast<std::int64_t>(row.ram_mib) || use->vcpus > row.vcpus || use->disk_gib > static_cast<std::int64_t>(row.disk_gib)))
-        ground_.violate("more is placed on " + row.name + " than it holds");
-    });
-    check_addresses(s);
-    check_replay(s);
-  }
-
-  void check_addresses(const State& s) {
-    std::set<std::pair<SubnetId, Ipv4>> addresses;
-    s.ports.each([&](const Port& row) {
-      for (const auto& ip : row.fixed)
-        if (!addresses.insert({ip.subnet, ip.address}).second) ground_.violate("two ports have " + ip.address.str());
-    });
-    std::set<std::uint16_t> vlans;
-    s.networks.each([&](const Network& row) {
-      if (!vlans.insert(row.vlan).second) ground_.violate("two networks have VLAN " + std::to_string(row.vlan));
-    });
+    checker_.at_rest(clients_->follower().state());
+    check_replay(clients_->follower().state());
   }
 
   // Replayed from zero it is the same state.
@@ -290,6 +250,7 @@ class World {
   cli::GenesisChoices choices_;
   std::vector<std::unique_ptr<NodeProcess>> nodes_;
   std::vector<std::unique_ptr<ControllerProcess>> controllers_;
+  Checker checker_{ground_, nodes_};
   std::unique_ptr<Clients> clients_;
   bool healed_ = false;
 };
@@ -298,7 +259,7 @@ class World {
 
 const char* fault_name(Fault fault) {
   static constexpr const char* names[] = {
-      "append_unknown", "append_lost", "append_late", "slow_log", "reports_doubled", "late_end", "lagging_readers",
+      "append_unknown", "append_lost", "append_late", "slow_log", "reports_doubled", "late_end", "lagging_readers", "starts_behind",
       "controller_killed", "controller_paused", "reelection", "agent_killed", "node_cut_off", "host_restarted",
       "driver_fails", "reply_lost", "effect_lost", "guest_powers_off", "deaf_guests", "small_disks", "log_full", "wall_jumps"};
   static_assert(std::size(names) == static_cast<std::size_t>(Fault::count));

@@ -14,7 +14,7 @@ namespace reprise::sim {
 
 // About half of these are on in a world, drawn from its seed.
 enum class Fault : std::uint8_t {
-  append_unknown, append_lost, append_late, slow_log, reports_doubled, late_end, lagging_readers,
+  append_unknown, append_lost, append_late, slow_log, reports_doubled, late_end, lagging_readers, starts_behind,
   controller_killed, controller_paused, reelection, agent_killed, node_cut_off, host_restarted,
   driver_fails, reply_lost, effect_lost, guest_powers_off, deaf_guests, small_disks, log_full, wall_jumps,
   count

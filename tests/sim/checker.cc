@@ -1,0 +1,189 @@
+#include "tests/sim/checker.h"
+
+#include <fmt/format.h>
+
+#include "controlplane/decide/context.h"
+
+namespace reprise::sim {
+
+void Checker::effect(std::size_t node, AgentKind agent, const std::string& what, AnyId object) {
+  if (agent == AgentKind::compute && (what == "start" || what == "define") &&
+      released_.contains({object.as<ServerId>(), nodes_[node]->facts().id}))
+    ground_.violate(fmt::format("{} of server {} on {}, which had confirmed that it holds nothing of it", what, object.str(), name(node)));
+  if (agent == AgentKind::network) network_gone_.erase(node);
+  if (!looking_.insert(node).second) return;
+  ground_.queue.at(ground_.queue.now_ms(), [this, node] {
+    looking_.erase(node);
+    look_at(node);
+  });
+}
+
+void Checker::look_at(std::size_t node) {
+  const auto servers = nodes_[node]->host().servers();
+  for (const auto& [key, server] : servers.servers)
+    if (server.running) look_at_server(node, server);
+  const auto ports = nodes_[node]->host().ports();
+  for (std::size_t other = 0; other < nodes_.size(); ++other) {
+    if (other == node) continue;
+    const auto theirs = nodes_[other]->host().servers();
+    for (const auto& [key, server] : theirs.servers) {
+      const auto here = servers.servers.find(key);
+      if (server.running && here != servers.servers.end() && here->second.running)
+        ground_.violate(fmt::format("server {} runs on {} and on {}", key.first.str(), name(node), name(other)));
+    }
+    const auto their_ports = nodes_[other]->host().ports();
+    for (const auto& [key, port] : their_ports.ports)
+      if (ports.ports.contains(key)) ground_.violate(fmt::format("port {} is on {} and on {}", key.first.str(), name(node), name(other)));
+  }
+}
+
+// What a running guest stands on is there.
+void Checker::look_at_server(std::size_t node, const compute::ServerHave& server) {
+  const auto disks = nodes_[node]->host().disks();
+  for (const auto& disk : server.disks)
+    if (!disks.disks.contains({disk.id, disk.born}))
+      ground_.violate(fmt::format("server {} runs on {} without its disk {}", server.id.str(), name(node), disk.id.str()));
+  if (network_gone_.contains(node)) return;
+  const auto ports = nodes_[node]->host().ports();
+  for (const auto& nic : server.nics)
+    if (!ports.ports.contains({nic.port, nic.born}))
+      ground_.violate(fmt::format("server {} runs on {} without its port {}", server.id.str(), name(node), nic.port.str()));
+}
+
+// ---- each record
+
+void Checker::folded(const Step& step, const State& state) {
+  for (const auto& decision : step.record.decisions) {
+    bool refused = false;
+    for (const auto& event : decision.events) {
+      refused = refused || event.is<IntentRefused>();
+      check_event(event, step.record.seq, state);
+    }
+    if (decision.cause != Cause::intent || refused) continue;
+    const auto intent = decode_intent(decision.intent);
+    if (intent && step.record.at_ms > intent->expires_ms)
+      ground_.violate(fmt::format("intent {} was done {} ms after its expiry", intent->id.str(), step.record.at_ms - intent->expires_ms));
+  }
+  check_state(state);
+}
+
+const compute::ServerHave* Checker::domain_of(const Server& row) {
+  for (const auto& node : nodes_) {
+    if (node->facts().id != row.node) continue;
+    have_ = node->host().servers();
+    const auto at = have_.servers.find({row.id, row.born});
+    return at == have_.servers.end() ? nullptr : &at->second;
+  }
+  return nullptr;
+}
+
+// A host is ahead of what is said of it: what an event says was done by then.
+void Checker::check_event(const Event& event, Seq seq, const State& state) {
+  const auto done = [&](ServerId id, const char* what, auto&& is_done) {
+    const Server* row = state.servers.find(id);
+    const auto* domain = row ? domain_of(*row) : nullptr;
+    if (domain && !is_done(*row, *domain)) ground_.violate(fmt::format("server {} is said to be {}, but its host has not done it", id.str(), what));
+  };
+  if (event.is<ServerPlaced>()) {
+    const auto& e = event.as<ServerPlaced>();
+    released_.erase({e.id, e.node});
+  } else if (event.is<ServerReleased>()) {
+    const auto& e = event.as<ServerReleased>();
+    const Server* row = state.servers.find(e.id);
+    if (row && row->node && e.agent == wire::AgentKind::compute) released_[{e.id, row->node}] = 1;
+  } else if (event.is<ServerStarted>()) {
+    done(event.as<ServerStarted>().id, "started", [seq](const Server& row, const auto& have) {
+      return have.power_seq >= row.power_seq || !row.on || row.power_seq == seq;  // wished anew in this very record
+    });
+  } else if (event.is<ServerRebooted>()) {
+    done(event.as<ServerRebooted>().id, "rebooted", [seq](const Server& row, const auto& have) {
+      return have.reboot_seq >= row.reboot_seq || row.reboot_seq == seq;
+    });
+  }
+}
+
+void Checker::check_state(const State& s) {
+  s.usage.each([&](const Usage& row) {
+    for (std::size_t i = 0; i < row.used.size(); ++i) {
+      const auto limit = quota_limit(s, row.project, static_cast<Resource>(i));
+      // A quota may be set below what is used already, also in the record that added to it.
+      const auto [known, is_new] = quotas_.try_emplace({row.project, i}, Counted{0, limit});
+      const bool allowed = limit < 0 || known->second.limit < 0 || row.used[i] <= std::max(limit, known->second.limit);
+      const bool grew = row.used[i] > known->second.used;
+      known->second = {row.used[i], limit};
+      if (grew && !allowed && !is_new)
+        ground_.violate(fmt::format("project {} has {} {}, its quota is {}", row.project.str(), row.used[i], resource_name(static_cast<Resource>(i)), limit));
+    }
+  });
+  s.node_use.each([&](const NodeUse& use) {
+    const Node* row = s.nodes.find(use.node);
+    if (row && (use.ram_mib > static_cast<std::int64_t>(row->ram_mib) || use.vcpus > row->vcpus || use.disk_gib > static_cast<std::int64_t>(row->disk_gib)))
+      ground_.violate("more is placed on " + row->name + " than it holds");
+  });
+}
+
+// ---- at rest
+
+void Checker::at_rest(const State& s) {
+  if (const auto wrong = check_counters(s); !wrong.empty()) return ground_.violate(wrong);
+  running_.clear();
+  for (const auto& node : nodes_) compare_host(*node, s);
+  s.servers.each([&](const Server& row) {
+    if (row.status == ServerStatus::active && !running_.contains(row.id)) ground_.violate("server is ACTIVE and runs nowhere: " + row.id.str());
+  });
+  check_orphans(s);
+  std::set<std::pair<SubnetId, Ipv4>> addresses;
+  s.ports.each([&](const Port& row) {
+    for (const auto& ip : row.fixed)
+      if (!addresses.insert({ip.subnet, ip.address}).second) ground_.violate("two ports have " + ip.address.str());
+  });
+  std::set<std::uint16_t> vlans;
+  s.networks.each([&](const Network& row) {
+    if (!vlans.insert(row.vlan).second) ground_.violate("two networks have VLAN " + std::to_string(row.vlan));
+  });
+}
+
+void Checker::compare_host(const NodeProcess& process, const State& s) {
+  auto& node = const_cast<NodeProcess&>(process);
+  const auto& id = node.facts().id;
+  const auto ports = node.host().ports();
+  for (const auto& [key, server] : node.host().servers().servers) {
+    const Server* row = s.servers.find(key.first);
+    if (!row || row->node != id) return ground_.violate(fmt::format("{} holds domain {}, which is not its own", node.facts().name, key.first.str()));
+    if (server.running && !running_.emplace(key.first, node.facts().name).second) return ground_.violate("a server runs twice: " + key.first.str());
+    if (server.running != (row->status == ServerStatus::active)) return ground_.violate(fmt::format("server {} runs: {}, but its status is {}", key.first.str(), server.running, static_cast<int>(row->status)));
+    if (!server.running) continue;
+    s.ports.each_by(Port::by_server, encode_key(row->id), [&](const Port& port) {
+      if (!ports.in_force || !ports.ports.contains({port.id, port.born})) ground_.violate(fmt::format("server {} runs without its port {}", row->id.str(), port.id.str()));
+      return true;
+    });
+  }
+  for (const auto& [key, disk] : node.host().disks().disks)
+    if (!s.servers.contains(key.first.as<ServerId>()) && !s.volumes.contains(key.first.as<VolumeId>()))
+      return ground_.violate(fmt::format("{} holds disk {} of nothing", node.facts().name, key.first.str()));
+  for (const auto& [key, port] : ports.ports)
+    if (!s.ports.contains(key.first)) return ground_.violate("a port of nothing is on a host: " + key.first.str());
+}
+
+// Nothing of what was deleted is left, and nothing open of what ended.
+void Checker::check_orphans(const State& s) {
+  s.ports.each([&](const Port& row) {
+    if (row.server && !s.servers.contains(row.server)) ground_.violate(fmt::format("port {} is of server {}, which is gone", row.id.str(), row.server.str()));
+    if (!s.networks.contains(row.network)) ground_.violate(fmt::format("port {} is in network {}, which is gone", row.id.str(), row.network.str()));
+  });
+  s.subnets.each([&](const Subnet& row) {
+    if (!s.networks.contains(row.network)) ground_.violate(fmt::format("subnet {} is of network {}, which is gone", row.id.str(), row.network.str()));
+  });
+  s.volumes.each([&](const Volume& row) {
+    if (row.server && !s.servers.contains(row.server)) ground_.violate(fmt::format("volume {} is of server {}, which is gone", row.id.str(), row.server.str()));
+    if (bool(row.server) != (row.status == VolumeStatus::in_use || row.status == VolumeStatus::attaching || row.status == VolumeStatus::detaching))
+      ground_.violate(fmt::format("volume {} has status {} and server {}", row.id.str(), static_cast<int>(row.status), row.server.str()));
+  });
+  s.instance_actions.each([&](const InstanceAction& row) {
+    const Server* server = s.servers.find(row.id.server);
+    if (!server) ground_.violate("an action of a server that is gone: " + row.id.server.str());
+    else if (!row.finish_ms && server->task == TaskState::none) ground_.violate(fmt::format("action {} of server {} never ends", row.action, server->id.str()));
+  });
+}
+
+}  // namespace reprise::sim

@@ -1,0 +1,45 @@
+// Looks at the simulated world itself, not at what was reported of it: each host right after each effect on it, each
+// event as it is folded, and everything once all rests.
+#pragma once
+
+#include "tests/sim/processes.h"
+
+namespace reprise::sim {
+
+class Checker {
+ public:
+  Checker(Ground& ground, const std::vector<std::unique_ptr<NodeProcess>>& nodes) : ground_(ground), nodes_(nodes) {}
+
+  // An effect is about to take place on that host: it is looked at when that is done.
+  void effect(std::size_t node, AgentKind agent, const std::string& what, AnyId object);
+  // It has nothing of its network until that is applied anew.
+  void restarted(std::size_t node) { network_gone_.insert(node); }
+  void folded(const Step& step, const State& state);
+  // Everything rests: hosts and state must agree.
+  void at_rest(const State& state);
+
+ private:
+  void look_at(std::size_t node);
+  void look_at_server(std::size_t node, const compute::ServerHave& server);
+  void compare_host(const NodeProcess& node, const State& state);
+  void check_state(const State& state);
+  void check_orphans(const State& state);
+  void check_event(const Event& event, Seq seq, const State& state);
+  const compute::ServerHave* domain_of(const Server& row);
+  std::string name(std::size_t node) const { return nodes_[node]->facts().name; }
+
+  Ground& ground_;
+  const std::vector<std::unique_ptr<NodeProcess>>& nodes_;
+  std::set<std::size_t> looking_;
+  std::set<std::size_t> network_gone_;
+  // Of which server a node has said that it holds nothing: it must not run there again in that tenure.
+  std::map<std::pair<ServerId, NodeId>, Seq> released_;
+  struct Counted {
+    std::int64_t used = 0, limit = 0;
+  };
+  std::map<std::pair<ProjectId, std::size_t>, Counted> quotas_;
+  compute::Have have_;  // what domain_of() points into
+  std::map<ServerId, std::string> running_;
+};
+
+}  // namespace reprise::sim
