@@ -90,7 +90,7 @@ void Checker::check_event(const Event& event, Seq seq, const State& state) {
   } else if (event.is<ServerReleased>()) {
     const auto& e = event.as<ServerReleased>();
     const Server* row = state.servers.find(e.id);
-    if (row && row->node && e.agent == wire::AgentKind::compute) released_[{e.id, row->node}] = 1;
+    if (row && row->node && e.agent == wire::AgentKind::compute) released_.insert({e.id, row->node});
   } else if (event.is<ServerStarted>()) {
     done(event.as<ServerStarted>().id, "started", [seq](const Server& row, const auto& have) {
       return have.power_seq >= row.power_seq || !row.on || row.power_seq == seq;  // wished anew in this very record
@@ -143,8 +143,7 @@ void Checker::at_rest(const State& s) {
   });
 }
 
-void Checker::compare_host(const NodeProcess& process, const State& s) {
-  auto& node = const_cast<NodeProcess&>(process);
+void Checker::compare_host(NodeProcess& node, const State& s) {
   const auto& id = node.facts().id;
   const auto ports = node.host().ports();
   for (const auto& [key, server] : node.host().servers().servers) {

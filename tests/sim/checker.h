@@ -21,7 +21,7 @@ class Checker {
  private:
   void look_at(std::size_t node);
   void look_at_server(std::size_t node, const compute::ServerHave& server);
-  void compare_host(const NodeProcess& node, const State& state);
+  void compare_host(NodeProcess& node, const State& state);
   void check_state(const State& state);
   void check_orphans(const State& state);
   void check_event(const Event& event, Seq seq, const State& state);
@@ -33,7 +33,7 @@ class Checker {
   std::set<std::size_t> looking_;
   std::set<std::size_t> network_gone_;
   // Of which server a node has said that it holds nothing: it must not run there again in that tenure.
-  std::map<std::pair<ServerId, NodeId>, Seq> released_;
+  std::set<std::pair<ServerId, NodeId>> released_;
   struct Counted {
     std::int64_t used = 0, limit = 0;
   };
