@@ -8,7 +8,8 @@ namespace reprise::sim {
 
 void Checker::effect(std::size_t node, AgentKind agent, const std::string& what, AnyId object) {
   if (agent == AgentKind::compute && (what == "start" || what == "define") &&
-      released_.contains({object.as<ServerId>(), nodes_[node]->facts().id}))
+      released_.contains({object.as<ServerId>(), nodes_[node]->facts().id}) &&
+      !placed_again(object.as<ServerId>(), nodes_[node]->facts().id))
     ground_.violate(fmt::format("{} of server {} on {}, which had confirmed that it holds nothing of it", what, object.str(), name(node)));
   if (agent == AgentKind::network) network_gone_.erase(node);
   if (!looking_.insert(node).second) return;
@@ -16,6 +17,19 @@ void Checker::effect(std::size_t node, AgentKind agent, const std::string& what,
     looking_.erase(node);
     look_at(node);
   });
+}
+
+// What is folded here may lag behind the agent: the log itself knows.
+bool Checker::placed_again(ServerId server, NodeId node) const {
+  const Seq since = released_.at({server, node});
+  for (const auto& stored : ground_.log->stored(Topic::events)) {
+    const auto record = decode_record(stored.bytes);
+    if (!record || record->seq <= since) continue;
+    for (const auto& decision : record->decisions)
+      for (const auto& event : decision.events)
+        if (event.is<ServerPlaced>() && event.as<ServerPlaced>().id == server && event.as<ServerPlaced>().node == node) return true;
+  }
+  return false;
 }
 
 void Checker::look_at(std::size_t node) {
@@ -90,7 +104,7 @@ void Checker::check_event(const Event& event, Seq seq, const State& state) {
   } else if (event.is<ServerReleased>()) {
     const auto& e = event.as<ServerReleased>();
     const Server* row = state.servers.find(e.id);
-    if (row && row->node && e.agent == wire::AgentKind::compute) released_.insert({e.id, row->node});
+    if (row && row->node && e.agent == wire::AgentKind::compute) released_[{e.id, row->node}] = seq;
   } else if (event.is<ServerStarted>()) {
     done(event.as<ServerStarted>().id, "started", [seq](const Server& row, const auto& have) {
       return have.power_seq >= row.power_seq || !row.on || row.power_seq == seq;  // wished anew in this very record

@@ -19,6 +19,7 @@ class Checker {
   void at_rest(const State& state);
 
  private:
+  bool placed_again(ServerId server, NodeId node) const;
   void look_at(std::size_t node);
   void look_at_server(std::size_t node, const compute::ServerHave& server);
   void compare_host(NodeProcess& node, const State& state);
@@ -33,7 +34,7 @@ class Checker {
   std::set<std::size_t> looking_;
   std::set<std::size_t> network_gone_;
   // Of which server a node has said that it holds nothing: it must not run there again in that tenure.
-  std::set<std::pair<ServerId, NodeId>> released_;
+  std::map<std::pair<ServerId, NodeId>, Seq> released_;
   struct Counted {
     std::int64_t used = 0, limit = 0;
   };
