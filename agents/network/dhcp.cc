@@ -135,38 +135,33 @@ bool Dhcp::leased_to_another(const Told& told, const std::map<std::string, std::
 Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*>& ports) {
   const std::string where = folder(network.id);
   const std::string hosts = dhcp_hosts(network, ports), options = dhcp_options(network);
-  const std::string hosts_before = slurp(where + "/hosts");
+  const DaemonSpec spec = daemon(network);
+  const auto ran = Supervisor::running(spec.pid_file);
+  Told told = told_[network.id];
+  if (ran && *ran != told.pid)
+    told = {.pid = *ran, .leases = read_dhcp_leases(slurp(where + "/hosts")), .knows_all_leases = false};
+  auto leases = read_dhcp_leases(hosts);
+  // Before the files say otherwise: if we are killed in between, the next life starts one that has leased nothing.
+  if (ran && leased_to_another(told, leases))
+    if (auto stopped = supervisor_.stop(spec); !stopped) return stopped;
   for (const auto& [name, content] : {std::pair{"/opts", options}, {"/hosts", hosts}})
     if (slurp(where + name) != content || !fs::exists(where + name))
       if (auto written = replace_file(where + name, content); !written) return written;
 
-  const DaemonSpec spec = daemon(network);
   if (!wants_dnsmasq(network)) {
     told_.erase(network.id);
-    const bool ran = fs::exists(spec.pid_file) || fs::exists(spec.ready_file);
-    return ran ? supervisor_.stop(spec) : Status{};
+    const bool left = fs::exists(spec.pid_file) || fs::exists(spec.ready_file);
+    return left ? supervisor_.stop(spec) : Status{};
   }
-  const auto ran = Supervisor::running(spec.pid_file);
   if (auto kept = supervisor_.keep(spec); !kept) return kept;
-  const auto pid = supervisor_.pid(spec.name);
-  auto& told = told_[network.id];
-  if (pid != told.pid) {
-    const bool adopted = pid == ran;
-    told = {.pid = pid.value_or(0), .knows_all_leases = !adopted};
-    if (adopted) told.leases = read_dhcp_leases(hosts_before);
-  }
-  auto leases = read_dhcp_leases(hosts);
+  const auto pid = supervisor_.pid(spec.name).value_or(0);
   const std::string files = options + "\n" + hosts;
-  if (leased_to_another(told, leases)) {
-    if (auto stopped = supervisor_.stop(spec); !stopped) return stopped;
-    if (auto kept = supervisor_.keep(spec); !kept) return kept;
-    told = {.pid = supervisor_.pid(spec.name).value_or(0)};
-  } else if (told.files != files) {
-    // One that was adopted may have missed a signal: it is told once more. One that ends meanwhile reads them anew.
-    (void)supervisor_.signal(spec.name, SIGHUP);
-  }
+  // One that was adopted may have missed a signal: it is told once more. One that is new has read them.
+  if (pid != told.pid) told = {.pid = pid};
+  else if (told.files != files) (void)supervisor_.signal(spec.name, SIGHUP);
   told.files = files;
   told.leases.merge(leases);
+  told_[network.id] = std::move(told);
   return {};
 }
 
