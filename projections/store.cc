@@ -275,6 +275,7 @@ Status Store::make_families() {
   }
   fresh->meta = std::exchange(families_->meta, nullptr);
   families_ = std::move(fresh);
+  changed_.fill(0);
   return {};
 }
 
