@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 #include "tests/unit/api_rig.h"
@@ -294,7 +293,7 @@ TEST_CASE("/at/ shows the past of everything, and changes nothing", "[service]")
   const auto seq = rig.projection->head().seq;
   const auto path = networks + "/" + made.text("network.id");
   // The log's time is in ms: what happened in one and the same is not told apart by it.
-  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  while (wall_ms() <= rig.projection->view_at(seq)->at_ms()) std::this_thread::yield();
   REQUIRE(rig.ask("PUT", path, network_body("now")).status() == 200);
   const auto then = fmt::format("/at/{}", seq);
   CHECK(rig.ask("GET", then + path).text("network.name") == "then");
