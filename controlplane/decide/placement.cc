@@ -31,7 +31,8 @@ bool excluded(const NodeColumns& columns, std::size_t i, const State& state, con
   return !request.host.empty() && state.nodes.at(columns.ids[i]).name != request.host;
 }
 
-bool names_nodes(const PlacementRequest& request) {
+// What the columns alone do not tell.
+bool one_by_one(const PlacementRequest& request) {
   return request.not_on || !request.host.empty() || (request.promised && !request.promised->empty());
 }
 
@@ -70,7 +71,7 @@ Placement place(const State& state, const PlacementRequest& request) {
   const std::uint32_t zone = request.zone.empty() ? NodeColumns::any_zone : columns.zone_of(request.zone);
   Placement placement;
   placement.considered = static_cast<std::uint32_t>(columns.ids.size());
-  if (!names_nodes(request)) {
+  if (!one_by_one(request)) {
     const Best best = scan(columns, request, zone);
     placement.fitting = best.fitting;
     if (best.fitting) {

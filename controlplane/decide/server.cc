@@ -34,24 +34,12 @@ const char* status_word(ServerStatus status) {
   }
   return "?";
 }
-const char* task_word(TaskState task) {
-  switch (task) {
-    case TaskState::none: return "none";
-    case TaskState::spawning: return "spawning";
-    case TaskState::powering_on: return "powering-on";
-    case TaskState::powering_off: return "powering-off";
-    case TaskState::rebooting: return "rebooting";
-    case TaskState::rebooting_hard: return "rebooting_hard";
-    case TaskState::deleting: return "deleting";
-  }
-  return "?";
-}
 
 // nova's own words, which its clients match on.
 Events wrong_state(const Server& server, const char* action) {
   if (server.task != TaskState::none)
     return refuse(Refusal::wrong_state, fmt::format("Cannot '{}' instance {} while it is in task_state {}", action,
-                                                    server.id.str(), task_word(server.task)), server.object());
+                                                    server.id.str(), task_state_word(server.task)), server.object());
   return refuse(Refusal::wrong_state, fmt::format("Cannot '{}' instance {} while it is in vm_state {}", action,
                                                   server.id.str(), status_word(server.status)), server.object());
 }

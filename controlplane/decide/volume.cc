@@ -24,22 +24,9 @@ Found find(const State& s, VolumeId id, const Context& c, const char* what) {
   return {volume, {}};
 }
 
-const char* status_word(VolumeStatus status) {
-  switch (status) {
-    case VolumeStatus::creating: return "creating";
-    case VolumeStatus::available: return "available";
-    case VolumeStatus::attaching: return "attaching";
-    case VolumeStatus::in_use: return "in-use";
-    case VolumeStatus::detaching: return "detaching";
-    case VolumeStatus::deleting: return "deleting";
-    case VolumeStatus::error: return "error";
-  }
-  return "?";
-}
-
 Events wrong_state(const Volume& volume, const char* needed) {
   return refuse(Refusal::wrong_state, fmt::format("Invalid volume: Volume status must be {}, but volume {} is {}.", needed,
-                                                  volume.id.str(), status_word(volume.status)), volume.object());
+                                                  volume.id.str(), volume_status_word(volume.status)), volume.object());
 }
 
 // The first of /dev/vdb … /dev/vdz that none of the server's volumes has; the guest may name it otherwise.
