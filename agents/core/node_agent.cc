@@ -6,7 +6,7 @@
 namespace reprise {
 namespace {
 constexpr std::int64_t announce_again_ms = 3'000;
-constexpr std::ptrdiff_t superseded_max = 3;  // in
+constexpr std::ptrdiff_t superseded_max = 3;  // within the window
 constexpr std::int64_t superseded_window_ms = 600'000;
 }  // namespace
 
