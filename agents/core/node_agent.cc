@@ -1,6 +1,7 @@
 #include "agents/core/node_agent.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace reprise {
@@ -37,7 +38,7 @@ void NodeAgent::update(const State& state, const Head& head) {
 }
 
 // Is this process the one that the node row names?
-void NodeAgent::take_view(const NodeView& view) {
+void NodeAgent::take_view(NodeView& view) {
   std::lock_guard lock(mutex_);
   if (view.nonce == nonce_ && view.incarnation != board_->incarnation()) {
     outbox_.begin(view.incarnation);
@@ -52,6 +53,18 @@ void NodeAgent::take_view(const NodeView& view) {
     ports_.wake();
   }
   if (board_->incarnation()) outbox_.taken(view.reports);
+  // Declared dead, or that and admitted again before we saw it. What a process reads while it catches up is the past.
+  if (const auto before = board_->view(); before && board_->confirmed().seq) born_ = before->born;
+  const bool died = view.dead || (born_ && view.born != born_);
+  if (died && !dead_at_) dead_at_ = view.head;
+  if (!died && (!born_ || cleared())) dead_at_ = 0;
+  view.void_here = dead_at_ != 0;
+}
+
+// A node that was declared dead is admitted again only empty.
+bool NodeAgent::cleared() const {
+  return std::ranges::all_of(std::array{compute_.status().settled, storage_.status().settled, network_.status().settled},
+                             [this](Seq settled) { return settled >= dead_at_; });
 }
 
 std::int64_t NodeAgent::tick(std::int64_t steady_ms) {
@@ -73,9 +86,17 @@ std::int64_t NodeAgent::tick(std::int64_t steady_ms) {
     nonce_ = {ports_.random(), ports_.random()};
     announce_ms_ = 0;
   }
+  const auto view = board_->view();
+  if (view && view->dead && board_->incarnation() && cleared()) {
+    board_->set_incarnation(0);
+    nonce_ = {ports_.random(), ports_.random()};
+    announce_ms_ = 0;
+  }
   if (!board_->incarnation()) {
-    if (steady_ms >= announce_ms_) announce(steady_ms);
-    next = std::min(next, announce_ms_);
+    // Not before it knows what the log says of it.
+    const bool may_announce = board_->confirmed().seq != 0 && view && (!view->dead || cleared());
+    if (may_announce && steady_ms >= announce_ms_) announce(steady_ms);
+    if (may_announce) next = std::min(next, announce_ms_);
   } else {
     if (steady_ms >= beat_ms_) {
       beat();

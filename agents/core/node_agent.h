@@ -55,7 +55,8 @@ class NodeAgent {
   void announce(std::int64_t steady_ms);
   void beat();
   void ask_to_confirm(std::int64_t steady_ms);
-  void take_view(const NodeView& view);
+  void take_view(NodeView& view);
+  bool cleared() const;
 
   const Ports ports_;
   const NodeFacts facts_;
@@ -77,6 +78,8 @@ class NodeAgent {
   };
   std::vector<Superseded> superseded_;
   AnyId superseded_by_;            // just now; none: nobody
+  Born born_;                      // of the node's life that was confirmed last
+  Seq dead_at_ = 0;                // the head at which this node was seen declared dead; 0: all of that life is gone
   std::int64_t announce_ms_ = 0, beat_ms_ = 0, confirm_ms_ = 0;   // steady: next
   std::shared_ptr<std::atomic<bool>> confirming_ = std::make_shared<std::atomic<bool>>(false);
 };

@@ -9,6 +9,7 @@ NodeView node_view(const State& state, NodeId id, const Head& head) {
     view.nonce = node->nonce;
     view.reports = node->reports;
     view.skipped_at = node->skipped_at;
+    view.born = node->born;
     view.dead = node->state == NodeState::dead;
   }
   return view;

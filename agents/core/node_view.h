@@ -17,7 +17,9 @@ struct NodeView {
   std::uint64_t reports = 0;       // taken of that incarnation
   Seq skipped_at = 0;              // a full report made at or past it is asked for
   Seq claimed_at = 0;              // of the last ControllerStarted: it gets full reports
-  bool dead = false;
+  Born born;                       // of the node's present life
+  bool dead = false;               // declared so
+  bool void_here = false;          // what is here is of a former life, and goes
 };
 
 NodeView node_view(const State& state, NodeId node, const Head& head);

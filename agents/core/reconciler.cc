@@ -97,9 +97,10 @@ std::int64_t Reconciler<Kind>::step(std::int64_t steady_ms) {
   observe_failures_ = 0;
 
   const bool ours = board_.incarnation() != 0 && view->incarnation == board_.incarnation();
-  const bool may_act = ours && confirmed.seq != 0 && view->head >= confirmed.seq;
+  // One that was declared dead clears its host before it is admitted again.
+  const bool may_act = (ours || view->dead) && confirmed.seq != 0 && view->head >= confirmed.seq;
   const Seq realized = may_act ? view->assignment.seq : 0;
-  if (ours) report(*view, *have, realized, steady_ms);
+  if (ours && !view->dead) report(*view, *have, realized, steady_ms);
   if (!may_act) return steady_ms + idle_ms;
   {
     std::lock_guard lock(status_mutex_);
@@ -108,7 +109,14 @@ std::int64_t Reconciler<Kind>::step(std::int64_t steady_ms) {
 
   std::int64_t next = steady_ms + idle_ms;
   const auto skip = waiting_now(steady_ms, next);
-  const auto action = Kind::plan(view->assignment, *have, skip);
+  std::optional<typename Kind::Action> action;
+  if constexpr (Kind::kind == AgentKind::storage)
+    action = Kind::plan(view->void_here ? Kind::cleared(view->assignment, *have) : view->assignment, *have, skip);
+  else action = Kind::plan(view->assignment, *have, skip);
+  {
+    std::lock_guard lock(status_mutex_);
+    status_.settled = !action && skip.empty() ? view->head : 0;
+  }
   if (!action) {
     if (skip.empty()) waiting_.clear();
     last_action_.reset();
@@ -177,6 +185,12 @@ std::map<AnyId, ServerSeen> ComputeKind::seen(const Assignment& want, const Have
 
 std::optional<storage::Action> StorageKind::plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip) {
   return storage::next_action(want.storage, have, skip);
+}
+
+Assignment StorageKind::cleared(Assignment want, const Have& have) {
+  for (const auto& [key, disk] : have.disks)
+    want.storage.try_emplace(disk.id, storage::DiskWant{.id = disk.id, .born = disk.born, .absent = true, .kind = disk.kind});
+  return want;
 }
 
 std::string StorageKind::words(const Action& action) {

@@ -44,6 +44,8 @@ struct StorageKind {
   using Action = storage::Action;
   using Seen = DiskSeen;
   static std::optional<Action> plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip);
+  // With what is here and nobody wished for, wished away.
+  static Assignment cleared(Assignment want, const Have& have);
   static bool is_exclusive(const Action& action) { return action.step == storage::Step::create; }
   static AnyId key(const Action& action) { return action.disk.id; }
   static Seq since(const Action& action) { return action.disk.since; }
@@ -74,6 +76,7 @@ struct AgentStatus {
   std::uint64_t actions = 0;
   std::uint64_t failures = 0;
   Seq realized = 0;
+  Seq settled = 0;                // the head at which nothing was left to do; 0: something is
 };
 
 class AgentLoop {

@@ -31,7 +31,7 @@ std::string without(std::string line, const std::string& field) {
 class ScriptWorld {
  public:
   explicit ScriptWorld(const Kill& kill) : ground_(7), kill_(kill) {
-    ground_.log = std::make_unique<sim::SimLog>(ground_.queue, ground_.prng.fork("log"));
+    ground_.log = std::make_unique<sim::SimLog>(ground_.queue, ground_.prng("log"));
     const auto id = [this](const char* label) { return labels_.id(label); };
     choices_ = {.cloud = id("cloud").as<CloudId>(), .log = id("log").as<LogId>(), .project = id("admin-project").as<ProjectId>(),
                 .user = id("admin").as<UserId>(), .admin = id("role-admin").as<RoleId>(), .member = id("role-member").as<RoleId>(),
@@ -92,6 +92,14 @@ class ScriptWorld {
     sim::NodeProcess* node = node_of(w);
     if (w.command == "stop-node" && node) return node->kill(), true;
     if (w.command == "start-node" && node) return node->start(), true;
+    if (w.command == "cut-node" && node) return node->cut(true), true;
+    if (w.command == "heal-node" && node) return node->cut(false), true;
+    if (w.command == "holds" && node) {
+      const auto& host = node->host();
+      lines_.push_back(fmt::format("{} holds {} servers, {} disks, {} ports", w.subject, host.servers().servers.size(),
+                                   host.disks().disks.size(), host.ports().ports.size()));
+      return true;
+    }
     if (w.command == "restart-host" && node) return node->restart_host(), node->start(), true;
     if (w.command == "late-announcement" && node) return announce_late(node->facts().id);
     const ServerId server = labels_.id(w.subject).as<ServerId>();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "controlplane/decide/context.h"
+#include "events/print.h"
 
 namespace reprise::sim {
 
@@ -12,6 +13,7 @@ void Checker::effect(std::size_t node, AgentKind agent, const std::string& what,
       !placed_again(object.as<ServerId>(), nodes_[node]->facts().id))
     ground_.violate(fmt::format("{} of server {} on {}, which had confirmed that it holds nothing of it", what, object.str(), name(node)));
   if (agent == AgentKind::network) network_gone_.erase(node);
+  if (what == "start" || what == "reboot_soft" || what == "reboot_hard") ++boots_[object];
   if (!looking_.insert(node).second) return;
   ground_.queue.at(ground_.queue.now_ms(), [this, node] {
     looking_.erase(node);
@@ -67,6 +69,7 @@ void Checker::look_at_server(std::size_t node, const compute::ServerHave& server
 // ---- each record
 
 void Checker::folded(const Step& step, const State& state) {
+  quota_set_.clear();
   for (const auto& decision : step.record.decisions) {
     bool refused = false;
     for (const auto& event : decision.events) {
@@ -75,10 +78,44 @@ void Checker::folded(const Step& step, const State& state) {
     }
     if (decision.cause != Cause::intent || refused) continue;
     const auto intent = decode_intent(decision.intent);
+    if (intent) check_owner(*intent, state);
     if (intent && step.record.at_ms > intent->expires_ms)
       ground_.violate(fmt::format("intent {} was done {} ms after its expiry", intent->id.str(), step.record.at_ms - intent->expires_ms));
   }
   check_state(state);
+}
+
+// None: it is not there, or nobody's.
+static ProjectId project_of(const State& s, AnyId id) {
+  if (const auto* row = s.servers.find(id.as<ServerId>())) return row->project;
+  if (const auto* row = s.volumes.find(id.as<VolumeId>())) return row->project;
+  if (const auto* row = s.networks.find(id.as<NetworkId>())) return row->project;
+  if (const auto* row = s.subnets.find(id.as<SubnetId>())) return row->project;
+  if (const auto* row = s.ports.find(id.as<PortId>())) return row->project;
+  if (const auto* row = s.images.find(id.as<ImageId>())) return row->project;
+  return {};
+}
+
+// One project never changes another's.
+void Checker::check_owner(const Intent& intent, const State& state) {
+  if (const auto project = project_of(state, intent.object)) owners_.try_emplace(intent.object, project);
+  const auto owner = owners_.find(intent.object);
+  if (owner == owners_.end() || owner->second == intent.project || admins_.contains({intent.user, intent.project})) return;
+  ground_.violate(fmt::format("a member of project {} changed {} of project {}", intent.project.str(), intent.object.str(), owner->second.str()));
+}
+
+// What must not be said when nothing goes wrong; null: it may.
+static const char* trouble(const Event& event) {
+  if (event.is<ServerFailed>()) return "a server failed";
+  if (event.is<ServerTroubled>()) return "a server is in trouble";
+  if (event.is<ServerOverdue>()) return "a server is overdue";
+  if (event.is<VolumeFailed>()) return "a volume failed";
+  if (event.is<VolumeOverdue>()) return "a volume is overdue";
+  if (event.is<VolumeDetachFailed>()) return "a volume was not let go of";
+  if (event.is<NodeLost>()) return "a node was lost";
+  if (event.is<ReportsSkipped>()) return "reports were missing";
+  if (event.is<IntentsLost>()) return "intents were missing";
+  return nullptr;
 }
 
 const compute::ServerHave* Checker::domain_of(const Server& row) {
@@ -98,6 +135,13 @@ void Checker::check_event(const Event& event, Seq seq, const State& state) {
     const auto* domain = row ? domain_of(*row) : nullptr;
     if (domain && !is_done(*row, *domain)) ground_.violate(fmt::format("server {} is said to be {}, but its host has not done it", id.str(), what));
   };
+  if (event.is<RoleAssigned>()) {
+    const auto& e = event.as<RoleAssigned>();
+    const Role* role = state.roles.find(e.role);
+    if (role && role->name == "admin") admins_.insert({e.user, e.project});
+  }
+  if (event.is<QuotaSet>()) quota_set_.insert(event.as<QuotaSet>().project);
+  if (calm_ && trouble(event)) ground_.violate(fmt::format("in the calm {}: {}", trouble(event), print_words(event)));
   if (event.is<ServerPlaced>()) {
     const auto& e = event.as<ServerPlaced>();
     released_.erase({e.id, e.node});
@@ -120,12 +164,12 @@ void Checker::check_state(const State& s) {
   s.usage.each([&](const Usage& row) {
     for (std::size_t i = 0; i < row.used.size(); ++i) {
       const auto limit = quota_limit(s, row.project, static_cast<Resource>(i));
-      // A quota may be set below what is used already, also in the record that added to it.
+      // A quota may be set below what is used already.
       const auto [known, is_new] = quotas_.try_emplace({row.project, i}, Counted{0, limit});
       const bool allowed = limit < 0 || known->second.limit < 0 || row.used[i] <= std::max(limit, known->second.limit);
       const bool grew = row.used[i] > known->second.used;
       known->second = {row.used[i], limit};
-      if (grew && !allowed && !is_new)
+      if (grew && !allowed && !is_new && !quota_set_.contains(row.project))
         ground_.violate(fmt::format("project {} has {} {}, its quota is {}", row.project.str(), row.used[i], resource_name(static_cast<Resource>(i)), limit));
     }
   });

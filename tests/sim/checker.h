@@ -15,6 +15,10 @@ class Checker {
   // It has nothing of its network until that is applied anew.
   void restarted(std::size_t node) { network_gone_.insert(node); }
   void folded(const Step& step, const State& state);
+  // From now on nothing goes wrong: an event that says so is a fault of ours.
+  void expect_calm() { calm_ = true; }
+  // How often that server was started or rebooted on any host.
+  std::uint64_t boots(AnyId server) const { const auto at = boots_.find(server); return at == boots_.end() ? 0 : at->second; }
   // Everything rests: hosts and state must agree.
   void at_rest(const State& state);
 
@@ -26,6 +30,7 @@ class Checker {
   void check_state(const State& state);
   void check_orphans(const State& state);
   void check_event(const Event& event, Seq seq, const State& state);
+  void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);
   std::string name(std::size_t node) const { return nodes_[node]->facts().name; }
 
@@ -39,8 +44,13 @@ class Checker {
     std::int64_t used = 0, limit = 0;
   };
   std::map<std::pair<ProjectId, std::size_t>, Counted> quotas_;
+  std::set<ProjectId> quota_set_;  // in this very record: it may have been otherwise while it was used
   compute::Have have_;  // what domain_of() points into
   std::map<ServerId, std::string> running_;
+  std::map<AnyId, std::uint64_t> boots_;
+  std::map<AnyId, ProjectId> owners_;
+  std::set<std::pair<UserId, ProjectId>> admins_;  // who ever was one
+  bool calm_ = false;
 };
 
 }  // namespace reprise::sim

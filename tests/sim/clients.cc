@@ -1,5 +1,6 @@
 #include "tests/sim/clients.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "events/hash.h"
@@ -10,15 +11,60 @@ namespace reprise::sim {
 namespace {
 constexpr std::int64_t window_ms = 30'000;
 constexpr int tries_max = 4;
-constexpr unsigned impatient = 100;  // of 1000
+constexpr std::int64_t given_up_ms = 600'000;
+constexpr std::int64_t ask_time_every_ms = 5'000;
 }  // namespace
 
-Clients::Clients(Ground& ground, UserId user, ProjectId project, Folded told)
-    : ground_(ground), prng_(ground.prng.fork("clients")), user_(user), project_(project), told_(std::move(told)),
-      client_(ground.log->client("api")) {
+Clients::Clients(Ground& ground, Actor admin, RoleId member, Folded told)
+    : ground_(ground), prng_(ground.prng("clients")), workload_(admin, member, ground.prng("workload")), told_(std::move(told)) {
+  client_ = ground_.log->client(client_name_ = "api.0");
   task_ = std::make_unique<Task>(ground_, [this] { return step(); });
   follower_ = std::make_unique<Follower>(ground_, *client_, [this] { task_->wake(); });
   task_->wake();
+}
+
+void Clients::open() {
+  for (auto& intent : workload_.opening()) dispatch(std::move(intent), 1);
+}
+
+void Clients::ask(std::uint64_t number) {
+  dispatch(workload_.draw(ground_.prng("wish" + std::to_string(number)), follower_->state()), 1);
+}
+
+std::string Clients::ask(Intent intent) {
+  dispatch(std::move(intent), 1);
+  return "k" + std::to_string(sent_);
+}
+
+void Clients::declare_dead(NodeId node) {
+  Intent intent;
+  intent.user = admin().user;
+  intent.project = admin().project;
+  intent.object = node.as<AnyId>();
+  intent.set(DeclareNodeDead{.id = node});
+  dispatch(std::move(intent), tries_max);
+}
+
+bool Clients::waits_about(AnyId object) const {
+  return std::ranges::any_of(waiting_, [&](const auto& one) { return one.second.object == object; });
+}
+
+void Clients::restart_api() {
+  ground_.log->kill(client_name_);
+  producer_.reset();
+  client_ = ground_.log->client(client_name_ = "api." + std::to_string(++lives_));
+  follower_->reopen(*client_);
+  task_->wake();
+  std::vector<Asked> again;
+  for (auto& [id, asked] : waiting_)
+    if (asked.tries < tries_max) again.push_back(asked), asked.tries = tries_max;
+  for (const auto& asked : again) dispatch(std::move(*decode_intent(asked.body)), asked.tries + 1);
+}
+
+void Clients::pause(bool paused) {
+  if (paused) ground_.log->pause(client_name_);
+  else ground_.log->resume(client_name_);
+  task_->pause(paused);
 }
 
 std::int64_t Clients::step() {
@@ -33,197 +79,71 @@ std::int64_t Clients::step() {
   for (const auto& id : expired) {
     const Asked asked = waiting_.at(id);
     waiting_.erase(id);
-    if (asked.tries >= tries_max) continue;
-    auto intent = decode_intent(asked.body);
-    dispatch(std::move(*intent), asked.tries + 1);
+    said_not_done_.insert(id);
+    if (asked.tries < tries_max) dispatch(std::move(*decode_intent(asked.body)), asked.tries + 1);
   }
-  const bool stale = !waiting_.empty() && ground_.now().wall_ms > waiting_.begin()->second.sent_ms + window_ms;
-  if (stale) {
+  const Now now = ground_.now();
+  // Where clocks have jumped, log time takes days to get there: the client is told that nobody knows.
+  std::erase_if(waiting_, [&](const auto& one) { return now.steady_ms > one.second.sent_ms + given_up_ms; });
+  const bool stale = std::ranges::any_of(waiting_, [&](const auto& one) { return now.steady_ms > one.second.sent_ms + window_ms; });
+  if (stale && now.steady_ms >= ask_time_ms_) {
     // An idle log: only a later record can prove that nothing was done.
+    ask_time_ms_ = now.steady_ms + ask_time_every_ms;
     Intent intent;
-    intent.set(AskTime{.asked_ms = ground_.now().wall_ms});
+    intent.set(AskTime{.asked_ms = now.wall_ms});
     dispatch(std::move(intent), tries_max);
   }
-  return ground_.queue.now_ms() + 10'000;
+  return now.steady_ms + ask_time_every_ms;
 }
 
 void Clients::folded(const Step& step) {
   ground_.mix(step.record.seq);
   ground_.mix(static_cast<std::uint64_t>(step.record.at_ms));
-  for (std::uint32_t i = 0; i < step.record.decisions.size(); ++i) {
-    const Decision& decision = step.record.decisions[i];
+  for (const Decision& decision : step.record.decisions) {
     if (ground_.trace)
       for (const auto& event : decision.events)
         std::printf("%10ld %6lu %s\n", static_cast<long>(ground_.queue.now_ms()), static_cast<unsigned long>(step.record.seq), print_words(event).c_str());
     if (decision.cause != Cause::intent) continue;
-    const auto intent = decode_intent(decision.intent);
-    if (!intent) continue;
-    if (!answers_.emplace(intent->id, std::pair(step.record.seq, i)).second)
-      ground_.violate("intent " + intent->id.str() + " was decided twice");
-    const bool refused = decision.events.size() == 1 && decision.events[0].is<IntentRefused>();
-    if (!refused && !intent->key.empty() && !effects_.emplace(intent->key, intent->id).second)
-      ground_.violate("key " + intent->key + " took effect twice");
-    waiting_.erase(intent->id);
+    if (const auto intent = decode_intent(decision.intent)) decided(*intent, decision, step.record.at_ms);
   }
 }
 
+void Clients::decided(const Intent& intent, const Decision& decision, std::int64_t at_ms) {
+  if (!decided_.insert(intent.id).second) ground_.violate("intent " + intent.id.str() + " was decided twice");
+  waiting_.erase(intent.id);
+  if (decision.events.size() == 1 && decision.events[0].is<IntentRefused>()) return;
+  if (said_not_done_.contains(intent.id)) ground_.violate("intent " + intent.id.str() + " was done after its client was told that it was not");
+  if (intent.key.empty()) return;
+  const auto [first, is_first] = effects_.emplace(intent.key, at_ms);
+  if (!is_first && at_ms <= first->second + client_key_kept_ms) ground_.violate("key " + intent.key + " took effect twice");
+}
+
 void Clients::dispatch(Intent intent, int tries) {
-  intent.id = fresh().as<IntentId>();
-  intent.user = user_;
-  intent.project = project_;
+  intent.id = AnyId{prng_.next(), prng_.next()}.as<IntentId>();
   intent.sent_ms = ground_.now().wall_ms;
   intent.expires_ms = std::max(ground_.now().wall_ms, follower_->head().at_ms) + window_ms;
   if (intent.key.empty() && intent.type() != IntentType::AskTime) intent.key = "k" + std::to_string(++sent_);
   intent.body_hash = blake2b(intent.key);
+  if (tries == 1 && prng_.chance(impatient_))
+    // One that does not wait for its answer asks again under the same key, at once or much later.
+    ground_.queue.at(ground_.queue.now_ms() + prng_.between(0, prng_.chance(300) ? 60'000 : 500),
+                     [this, again = intent]() mutable { dispatch(std::move(again), 2); });
+  const Bytes body = encode(intent);
+  waiting_[intent.id] = {body, intent.object, intent.expires_ms, ground_.now().steady_ms, tries};
+  append(body);
+}
+
+void Clients::append(Bytes intent) {
   if (*producer_failed_ || !producer_) {
     producer_.reset();
     auto opened = client_->open_producer();
     producer_failed_ = std::make_shared<bool>(!opened);
     if (opened) producer_ = std::move(*opened);
   }
-  if (tries == 1 && prng_.chance(impatient))
-    // One that does not wait for its answer asks again under the same key, at once or much later.
-    ground_.queue.at(ground_.queue.now_ms() + prng_.between(0, prng_.chance(300) ? 60'000 : 500),
-                     [this, again = intent]() mutable { dispatch(std::move(again), 2); });
-  waiting_[intent.id] = {encode(intent), intent.key, intent.expires_ms, intent.sent_ms, tries};
   if (producer_)
-    producer_->append(Topic::intents, encode(intent), [failed = producer_failed_](Result<std::int64_t> offset) {
+    producer_->append(Topic::intents, std::move(intent), [failed = producer_failed_](Result<std::int64_t> offset) {
       if (!offset) *failed = true;
     });
-}
-
-template <class T>
-void Clients::send(T body, AnyId object) {
-  Intent intent;
-  intent.object = object;
-  intent.set(std::move(body));
-  dispatch(std::move(intent), 1);
-}
-
-template <class Row>
-const Row* Clients::any(const Table<Row>& table) {
-  if (!table.size()) return nullptr;
-  auto skip = prng_.below(table.size());
-  const Row* found = nullptr;
-  table.each([&](const Row& row) {
-    if (skip-- == 0) found = &row;
-  });
-  return found;
-}
-
-void Clients::ask() {
-  const auto what = prng_.below(100);
-  if (what < 55) ask_server();
-  else if (what < 80) ask_volume();
-  else if (what < 92) ask_network();
-  else ask_other();
-}
-
-void Clients::ask_quota(std::int64_t most) {
-  send(SetQuota{.project = project_, .instances = most, .cores = -1, .ram_mib = -1, .volumes = most, .gigabytes = 4 * most,
-                .networks = -1, .subnets = -1, .ports = 3 * most, .key_pairs = 2},
-       project_.as<AnyId>());
-}
-
-void Clients::ask_server() {
-  const State& s = follower_->state();
-  const auto what = prng_.below(100);
-  const Server* server = any(s.servers);
-  if (what < 40 || !server) {
-    CreateServer create{.id = fresh().as<ServerId>(), .name = "s", .flavor = prng_.chance(800) ? "42" : "4"};
-    if (const Image* image = any(s.images)) create.image = image->id;
-    create.hostname = "s";
-    const auto nics = prng_.below(3);
-    for (std::uint64_t i = 0; i < nics; ++i) {
-      const Port* port = prng_.chance(200) ? any(s.ports) : nullptr;
-      if (port && !port->is_dhcp()) create.nics.push_back({.port = port->id});
-      else if (const Network* network = any(s.networks)) create.nics.push_back({.port = fresh().as<PortId>(), .network = network->id});
-    }
-    const auto object = create.id.as<AnyId>();
-    return send(std::move(create), object);
-  }
-  const auto object = server->id.as<AnyId>();
-  if (what < 60) return send(DeleteServer{.id = server->id}, object);
-  if (what < 72) return send(StopServer{.id = server->id}, object);
-  if (what < 84) return send(StartServer{.id = server->id}, object);
-  if (what < 96) return send(RebootServer{.id = server->id, .hard = prng_.chance(500)}, object);
-  send(UpdateServer{.id = server->id, .name = "renamed"}, object);
-}
-
-void Clients::ask_volume() {
-  const State& s = follower_->state();
-  const auto what = prng_.below(100);
-  const Volume* volume = any(s.volumes);
-  if (what < 30 || !volume) {
-    CreateVolume create{.id = fresh().as<VolumeId>(), .name = "v", .size_gib = 1 + prng_.below(8)};
-    if (const Image* image = prng_.chance(300) ? any(s.images) : nullptr) create.image = image->id;
-    const auto object = create.id.as<AnyId>();
-    return send(std::move(create), object);
-  }
-  const auto object = volume->id.as<AnyId>();
-  if (what < 45) return send(DeleteVolume{.id = volume->id}, object);
-  if (what < 75) {
-    if (const Server* server = any(s.servers)) return send(AttachVolume{.id = volume->id, .server = server->id}, object);
-  }
-  if (what < 97) return send(DetachVolume{.id = volume->id, .server = volume->server}, object);
-  send(UpdateVolume{.id = volume->id, .name = "renamed"}, object);
-}
-
-void Clients::ask_network() {
-  const State& s = follower_->state();
-  const auto what = prng_.below(100);
-  const Network* network = any(s.networks);
-  if (what < 20 || !network) {
-    const auto id = fresh();
-    return send(CreateNetwork{.id = id.as<NetworkId>(), .name = "n"}, id);
-  }
-  if (what < 50) {
-    const auto id = fresh();
-    const auto octet = static_cast<std::uint32_t>(prng_.below(4));
-    return send(CreateSubnet{.id = id.as<SubnetId>(), .network = network->id, .name = "sub", .base = {10u << 24 | octet << 8},
-                             .prefix = 28, .gateway = {10u << 24 | octet << 8 | 1}, .dhcp_port = fresh().as<PortId>()}, id);
-  }
-  if (what < 65) {
-    const auto id = fresh();
-    return send(CreatePort{.id = id.as<PortId>(), .network = network->id, .name = "p"}, id);
-  }
-  const Port* port = any(s.ports);
-  const Subnet* subnet = any(s.subnets);
-  if (what < 75 && port) return send(DeletePort{.id = port->id}, port->id.as<AnyId>());
-  if (what < 80 && port) return send(UpdatePort{.id = port->id, .name = "p", .admin_up = prng_.chance(500)}, port->id.as<AnyId>());
-  if (what < 86 && subnet) return send(UpdateSubnet{.id = subnet->id, .name = "renamed"}, subnet->id.as<AnyId>());
-  if (what < 92 && subnet) return send(DeleteSubnet{.id = subnet->id}, subnet->id.as<AnyId>());
-  if (what < 96) return send(UpdateNetwork{.id = network->id, .name = "renamed"}, network->id.as<AnyId>());
-  send(DeleteNetwork{.id = network->id}, network->id.as<AnyId>());
-}
-
-void Clients::ask_other() {
-  const State& s = follower_->state();
-  const auto id = fresh();
-  switch (prng_.below(10)) {
-    case 0: return send(CreateProject{.id = id.as<ProjectId>(), .name = "project" + std::to_string(prng_.below(8))}, id);
-    case 1: return send(CreateUser{.id = id.as<UserId>(), .name = "user" + std::to_string(prng_.below(8)), .password_hash = "x"}, id);
-    case 2: return send(CreateFlavor{.id = "f" + std::to_string(prng_.below(8)), .name = "f" + std::to_string(prng_.below(8)), .vcpus = 1, .ram_mib = 64, .disk_gib = 1}, {});
-    case 3: return send(DeleteFlavor{.id = "f" + std::to_string(prng_.below(8))}, {});
-    case 4: return send(CreateKeypair{.user = user_, .name = "k" + std::to_string(prng_.below(4)), .public_key = "ssh-ed25519 x"}, {});
-    case 5: return send(DeleteKeypair{.user = user_, .name = "k" + std::to_string(prng_.below(4))}, {});
-    case 6: {
-      const Node* node = any(s.nodes);
-      if (node) return send(SetNodeEnabled{.id = node->id, .enabled = prng_.chance(700)}, node->id.as<AnyId>());
-      break;
-    }
-    case 7: return send(RevokeToken{.audit_id = id, .expires_ms = ground_.now().wall_ms + 60'000}, {});
-    default: break;
-  }
-  // Images come with their bytes at once.
-  send(CreateImage{.id = id.as<ImageId>(), .name = "i", .disk_format = "qcow2", .container_format = "bare"}, id);
-  send(StoreImage{.id = id.as<ImageId>(), .size = 1 << 20, .virtual_size = 64 << 20, .md5 = "m", .sha512 = "h" + id.hex()}, id);
-}
-
-void Clients::check() const {
-  // Every effect of a client's key is in the state's memory of keys, or older than that memory.
-  for (const auto& [key, intent] : effects_)
-    if (!answers_.contains(intent)) ground_.violate("key " + key + " took effect without an answer");
 }
 
 }  // namespace reprise::sim

@@ -6,13 +6,22 @@
 
 namespace reprise::sim {
 
+void Ground::say(const std::string& who, const std::string& text) const {
+  if (trace) std::printf("%10ld %s: %s\n", static_cast<long>(queue.now_ms()), who.c_str(), text.c_str());
+}
+
 Follower::Follower(Ground& ground, Log& log, std::function<void()> wake)
-    : ground_(ground), log_(log), wake_(std::move(wake)) {}
+    : ground_(ground), log_(&log), wake_(std::move(wake)) {}
+
+void Follower::reopen(Log& log) {
+  reader_.reset();
+  log_ = &log;
+}
 
 void Follower::pump(const std::function<void(const Step&, const State::Touched&)>& folded) {
   if (!broken_.empty()) return;
   if (!reader_) {
-    auto opened = log_.open_reader(Topic::events, head_.offset + 1, wake_);
+    auto opened = log_->open_reader(Topic::events, head_.offset + 1, wake_);
     if (!opened) return;
     reader_ = std::move(*opened);
   }
@@ -42,18 +51,20 @@ void Follower::pump(const std::function<void(const Step&, const State::Touched&)
 // ---- controllers
 
 ControllerProcess::ControllerProcess(Ground& ground, std::string name)
-    : ground_(ground), name_(std::move(name)), prng_(ground.prng.fork(name_)) {}
+    : ground_(ground), name_(std::move(name)), prng_(ground.prng(name_)) {}
 
 void ControllerProcess::start() {
   if (controller_) return;
   client_name_ = name_ + "." + std::to_string(++lives_);
   client_ = ground_.log->client(client_name_);
-  task_ = std::make_unique<Task>(ground_, [this] { return controller_->step(ground_.now()); });
+  task_ = std::make_unique<Task>(ground_, [this] { 
+    Now now = ground_.now();
+    now.wall_ms += skew_ms_;
+    return controller_->step(now);
+  });
   Controller::Ports ports{.log = client_.get(), .random = [this] { return prng_.next(); },
                           .wake = [task = task_.get()] { task->wake(); },
-                          .say = [this](const std::string& text) {
-                            if (ground_.trace) std::printf("%10ld %s: %s\n", static_cast<long>(ground_.queue.now_ms()), name_.c_str(), text.c_str());
-                          }};
+                          .say = [this](const std::string& text) { ground_.say(name_, text); }};
   controller_ = std::make_unique<Controller>(std::move(ports), Controller::Options{.host = name_}, State(false, true), Head{});
   task_->wake();
 }
@@ -76,13 +87,15 @@ void ControllerProcess::pause(bool paused) {
 // ---- nodes
 
 NodeProcess::NodeProcess(Ground& ground, NodeFacts facts, std::uint64_t disk_gib, SimulatedHost::Hooks hooks)
-    : ground_(ground), facts_(std::move(facts)), prng_(ground.prng.fork(facts_.name)),
+    : ground_(ground), facts_(std::move(facts)), prng_(ground.prng(facts_.name)),
       host_(facts_.boot_id, disk_gib, std::move(hooks)) {}
 
 void NodeProcess::start() {
-  if (agent_) return;
+  if (agent_ || !power_) return;
   client_name_ = facts_.name + "." + std::to_string(++lives_);
+  ground_.say(client_name_, "started");
   client_ = ground_.log->client(client_name_);
+  if (cut_) ground_.log->cut(client_name_);
   life_ = std::make_shared<bool>(true);
   pump_ = std::make_unique<Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + 3'600'000; });
   follower_ = std::make_unique<Follower>(ground_, *client_, [task = pump_.get()] { task->wake(); });
@@ -90,6 +103,7 @@ void NodeProcess::start() {
   for (int kind = 0; kind < 3; ++kind)
     loops_[kind] = std::make_unique<Task>(ground_, [this, kind] {
       const std::int64_t now = ground_.queue.now_ms();
+      if (now < hangs_until_[kind]) return hangs_until_[kind];
       const std::int64_t next = agent_->loop(static_cast<AgentKind>(kind)).step(now);
       return next <= now ? now + work_ms() : next;
     });
@@ -108,7 +122,7 @@ void NodeProcess::start() {
                          },
                          .wake = [this, life = life_] { if (*life) tick_->wake(); },
                          .wake_loops = wake_loops,
-                         .say = [](const std::string&) {}};
+                         .say = [this](const std::string& text) { ground_.say(facts_.name, text); }};
   agent_ = std::make_unique<NodeAgent>(std::move(ports), facts_, ReconcilerOptions{}, host_.compute(), host_.storage(), host_.network());
   pump_->wake();
   tick_->wake(1);
@@ -129,6 +143,7 @@ void NodeProcess::pump() {
 
 void NodeProcess::kill() {
   if (!agent_) return;
+  ground_.say(client_name_, "killed");
   *life_ = false;
   ground_.log->kill(client_name_);
   host_.compute().on_change({});
@@ -144,9 +159,17 @@ void NodeProcess::kill() {
 }
 
 void NodeProcess::cut(bool off) {
+  cut_ = off;
   if (!agent_) return;
   if (off) ground_.log->cut(client_name_);
   else ground_.log->heal(client_name_);
+}
+
+void NodeProcess::pause(bool paused) {
+  if (!agent_) return;
+  if (paused) ground_.log->pause(client_name_);
+  else ground_.log->resume(client_name_);
+  for (auto* task : {&pump_, &tick_, &loops_[0], &loops_[1], &loops_[2]}) (*task)->pause(paused);
 }
 
 void NodeProcess::restart_host() {

@@ -2,25 +2,37 @@
 // cut off or killed at any moment; what survives a kill is the host, and the log.
 #pragma once
 
-#include "tests/sim/world.h"
+#include "agents/core/node_agent.h"
+#include "agents/core/simulated_host.h"
+#include "controlplane/controller.h"
+#include "projections/replay.h"
+#include "tests/sim/scheduler.h"
+#include "tests/sim/sim_log.h"
 
 namespace reprise::sim {
+
+inline constexpr std::int64_t usual_work_ms_max = 20;
 
 // What all processes share.
 struct Ground {
   EventQueue queue{1'000'000};
   std::int64_t wall_offset_ms = 1'700'000'000'000;
-  Prng prng;
+  const std::uint64_t seed;
+  std::int64_t work_ms_max = usual_work_ms_max;  // of an agent's one step
   std::unique_ptr<SimLog> log;
   bool trace = false;
   std::string violation;            // the first one
   std::uint64_t fingerprint = 1469598103934665603u;
 
-  explicit Ground(std::uint64_t seed) : prng(seed) {}
+  explicit Ground(std::uint64_t seed) : seed(seed) {}
+  // The randomness of one part of the world.
+  Prng prng(std::string_view part) const { return Prng(seed).fork(part); }
   Now now() const { return {queue.now_ms(), queue.now_ms() + wall_offset_ms}; }
   void violate(const std::string& what) {
-    if (violation.empty()) violation = what;
+    if (violation.empty()) violation = what;  // an empty one is none
   }
+  // When traced.
+  void say(const std::string& who, const std::string& text) const;
   void mix(std::uint64_t value) { fingerprint = (fingerprint ^ value) * 1099511628211u; }
 };
 
@@ -28,6 +40,8 @@ struct Ground {
 class Follower {
  public:
   Follower(Ground& ground, Log& log, std::function<void()> wake);
+  // Goes on where it is, through another connection.
+  void reopen(Log& log);
   // Folds what is there. `folded` is called for each record, at its border.
   void pump(const std::function<void(const Step&, const State::Touched&)>& folded);
 
@@ -39,7 +53,7 @@ class Follower {
 
  private:
   Ground& ground_;
-  Log& log_;
+  Log* log_;
   std::function<void()> wake_;
   std::unique_ptr<Reader> reader_;
   State state_{false, false};
@@ -90,14 +104,17 @@ class ControllerProcess {
   void start();
   void kill();
   void pause(bool paused);
-  bool alive() const { return controller_ != nullptr; }
+  // Its wall clock is that much off.
+  void skew(std::int64_t ms) { skew_ms_ = ms; }
   const Controller* controller() const { return controller_.get(); }
+  const std::string& client_name() const { return client_name_; }
 
  private:
   Ground& ground_;
   const std::string name_;
   Prng prng_;
   int lives_ = 0;
+  std::int64_t skew_ms_ = 0;
   std::string client_name_;
   std::unique_ptr<Log> client_;
   std::unique_ptr<Controller> controller_;
@@ -111,20 +128,32 @@ class NodeProcess {
   void start();
   void kill();
   void cut(bool off);
+  void pause(bool paused);
+  // One driver answers so much later.
+  void hang(AgentKind agent, std::int64_t ms) { hangs_until_[static_cast<int>(agent)] = ground_.queue.now_ms() + ms; }
+  // Nothing that it says from now on is heard: it is about to be killed.
+  void fall_silent() { if (agent_) ground_.log->kill(client_name_); }
   void restart_host();
+  // Without power it does not start.
+  void power(bool there) { power_ = there; }
+  const std::string& client_name() const { return client_name_; }
   bool alive() const { return agent_ != nullptr; }
+  // Of its present process, as far as that knows; 0: it is not taken yet.
+  Seq incarnation() const { return agent_ ? agent_->board().incarnation() : 0; }
   SimulatedHost& host() { return host_; }
   const NodeFacts& facts() const { return facts_; }
 
  private:
   void pump();
-  std::int64_t work_ms() { return prng_.between(1, 20); }
+  std::int64_t work_ms() { return prng_.between(1, ground_.work_ms_max); }
 
   Ground& ground_;
   NodeFacts facts_;
   Prng prng_;
   SimulatedHost host_;
   int lives_ = 0, boots_ = 1;
+  bool power_ = true, cut_ = false;
+  std::int64_t hangs_until_[3] = {};
   std::string client_name_;
   std::unique_ptr<Log> client_;
   std::unique_ptr<Follower> follower_;

@@ -130,7 +130,9 @@ class SimProducer final : public Producer {
       : core_(std::move(core)), session_(std::move(session)) {}
   ~SimProducer() override { core_->abandon(session_); }
   void append(Topic topic, Bytes bytes, Done done) override {
+    if (session_->client->killed) return;
     core_->append(session_, topic, std::move(bytes), std::move(done));
+    (void)core_->strikes(session_->client);  // it may be on its way already
   }
 
  private:
@@ -147,6 +149,7 @@ class SimReader final : public Reader {
     core_->seats.remove(seat_);
   }
   Result<std::vector<Entry>> poll(std::size_t entries_max) override {
+    if (core_->strikes(seat_->client)) return std::vector<Entry>{};
     return core_->poll(*seat_, entries_max);
   }
   std::int64_t position() const override { return seat_->position; }
@@ -161,7 +164,7 @@ class SimCandidacy final : public Candidacy {
   SimCandidacy(std::shared_ptr<SimLog::Core> core, StandPtr stand)
       : core_(std::move(core)), stand_(std::move(stand)) {}
   ~SimCandidacy() override { core_->leave(stand_); }
-  bool elected() const override { return stand_->believes; }
+  bool elected() const override { return stand_->believes || core_->faults.all_elected; }
 
  private:
   const std::shared_ptr<SimLog::Core> core_;
@@ -191,7 +194,9 @@ class SimClientLog final : public Log {
     core_->show_later(seat);
     return std::unique_ptr<Reader>(std::make_unique<SimReader>(core_, std::move(seat)));
   }
-  void end(Topic topic, Answer answer) override { core_->ask_end(client_, topic, std::move(answer)); }
+  void end(Topic topic, Answer answer) override {
+    if (!core_->strikes(client_)) core_->ask_end(client_, topic, std::move(answer));
+  }
   Result<std::int64_t> begin(Topic topic) override {
     if (client_->cut) return cut_off_error();
     return core_->topic(topic).begin;
@@ -250,16 +255,26 @@ void SimLog::heal(const std::string& name) {
   core_->elect();
 }
 
-void SimLog::kill(const std::string& name) {
-  const auto client = core_->current(name);
+void SimLog::kill(const std::string& name) { core_->kill(core_->current(name)); }
+
+void SimLog::Core::kill(const ClientPtr& client) {
   client->killed = true;
   client->deferred.clear();
-  for (const auto& weak : core_->sessions) {
+  for (const auto& weak : sessions) {
     const auto session = weak.lock();
-    if (session && session->client == client) core_->abandon(session);
+    if (session && session->client == client) abandon(session);
   }
-  core_->lost_sight(client);
+  lost_sight(client);
 }
+
+bool SimLog::Core::strikes(const ClientPtr& client) {
+  if (client->killed || !prng.chance(faults.struck)) return client->killed;
+  kill(client);
+  later(0, [this, name = client->name] { if (told_struck) told_struck(name); });
+  return true;
+}
+
+void SimLog::on_struck(std::function<void(const std::string&)> told) { core_->told_struck = std::move(told); }
 
 const std::deque<Stored>& SimLog::stored(Topic topic) const { return core_->topic(topic).entries; }
 void SimLog::write(Topic topic, Bytes bytes) { core_->write(topic, std::move(bytes)); }

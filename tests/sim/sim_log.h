@@ -40,6 +40,8 @@ struct LogFaults {
   std::array<std::int64_t, topic_count> retention_ms = {-1, -1, -1, -1};  // -1: for ever
   std::int64_t deadline_ms = 10'000;                                      // a producer's own, and end's
   std::int64_t session_ms = 6'000;  // after which the group gives up on a candidate that is not heard
+  bool all_elected = false;          // every candidate believes that it is the one
+  unsigned struck = 0;               // of each call: its process is killed in it
 };
 
 struct Stored {
@@ -63,6 +65,8 @@ class SimLog {
   void cut(const std::string& name);
   void heal(const std::string& name);
   void kill(const std::string& name);
+  // Told of a process that was killed in a call, by its name: later, and once.
+  void on_struck(std::function<void(const std::string&)> told);
   // The group chooses another candidate, if there is one.
   void reelect();
 

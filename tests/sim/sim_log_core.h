@@ -103,6 +103,10 @@ struct SimLog::Core : std::enable_shared_from_this<SimLog::Core> {
   void lost_sight(const ClientPtr& client);
   void believe(const StandPtr& stand, bool elected, std::int64_t after_ms);
 
+  void kill(const ClientPtr& client);
+  // Is the process dead, or does it die in this call?
+  bool strikes(const ClientPtr& client);
+
   TopicState& topic(Topic t) { return topics[index_of(t)]; }
   ClientPtr current(const std::string& name);
 
@@ -114,6 +118,7 @@ struct SimLog::Core : std::enable_shared_from_this<SimLog::Core> {
   std::list<std::weak_ptr<Session>> sessions;
   std::list<SeatPtr> seats;
   std::list<StandPtr> stands;
+  std::function<void(const std::string&)> told_struck;
 };
 
 }  // namespace reprise::sim

@@ -3,65 +3,92 @@
 #include <fmt/format.h>
 
 #include "controlplane/cli/genesis.h"
+#include "tests/sim/calm.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/clients.h"
+#include "tests/sim/history.h"
 
 namespace reprise::sim {
 namespace {
 
+constexpr std::int64_t settle_ms_max = 1'200'000;  // the longest deadline is half of it
+
+constexpr std::int64_t first_wish_ms = 2'000;
+
+// When each wish comes, after the beginning.
+std::vector<std::int64_t> wish_times(std::uint64_t seed, std::int64_t busy_ms) {
+  Prng prng = Prng(seed).fork("wishes");
+  const std::int64_t apart_ms = prng.chance(500) ? 300 : 1'500;
+  std::vector<std::int64_t> times;
+  for (std::int64_t at = first_wish_ms; at < busy_ms; at += prng.between(10, apart_ms)) times.push_back(at);
+  return times;
+}
+
+}  // namespace
+
+// Most worlds are short and busy: what goes wrong at all mostly does so with few things about.
+Shape shape_of(const WorldOptions& options) {
+  Prng prng = Prng(options.seed).fork("shape");
+  Shape shape;
+  const auto kind = prng.below(100);
+  shape.busy_ms = kind < 60 ? prng.between(5'000, 25'000) : kind < 90 ? prng.between(25'000, 70'000) : prng.between(70'000, 180'000);
+  shape.nodes = static_cast<int>(prng.between(1, 5));
+  if (prng.chance(30)) shape.nodes = static_cast<int>(prng.between(6, 32)), shape.busy_ms = std::min<std::int64_t>(shape.busy_ms, 30'000);
+  shape.controllers = static_cast<int>(prng.between(1, 3));
+  for (int i = 0; i < static_cast<int>(Fault::count); ++i)
+    if (prng.chance(prng.chance(200) ? 150 : 500)) shape.faults.insert(static_cast<Fault>(i));
+  shape.pace = std::clamp(static_cast<double>(shape.busy_ms) / 100'000, 0.1, 1.0);
+  if (options.nodes) shape.nodes = *options.nodes;
+  if (options.controllers) shape.controllers = *options.controllers;
+  if (options.busy_ms) shape.busy_ms = *options.busy_ms;
+  if (options.faults) shape.faults = *options.faults;
+  shape.wishes = wish_times(options.seed, shape.busy_ms).size();
+  return shape;
+}
+
+namespace {
+
 class World {
  public:
-  explicit World(const WorldOptions& options) : options_(options), ground_(options.seed), prng_(ground_.prng.fork("world")) {
+  explicit World(const WorldOptions& options)
+      : options_(options), shape_(shape_of(options)), ground_(options.seed), prng_(ground_.prng("world")),
+        nemesis_({ground_, nodes_, controllers_, clients_, checker_}, shape_.faults, shape_.pace) {
     ground_.trace = options.trace;
-    ground_.log = std::make_unique<SimLog>(ground_.queue, ground_.prng.fork("log"));
-    choose_faults();
+    ground_.log = std::make_unique<SimLog>(ground_.queue, ground_.prng("log"));
     write_genesis();
     make_processes();
   }
 
   Outcome run() {
     Outcome outcome;
-    if (prng_.chance(300)) clients_->ask_quota(prng_.between(2, 12));
-    const std::int64_t busy_until = ground_.queue.now_ms() + options_.busy_ms;
-    plan_workload(busy_until);
-    plan_faults(busy_until);
+    clients_->open();
+    const std::int64_t busy_until = now() + shape_.busy_ms;
+    plan_workload();
+    nemesis_.plan(busy_until);
     advance(busy_until);
-    heal();
-    const std::int64_t healed = ground_.queue.now_ms();
-    std::string unsettled = "not looked";
-    while (ground_.violation.empty() && ground_.queue.now_ms() < healed + options_.settle_ms) {
-      advance(ground_.queue.now_ms() + 5'000);
-      unsettled = what_is_unsettled();
-      if (unsettled.empty()) break;
-    }
-    if (ground_.violation.empty()) final_checks();
-    outcome.settled_ms = ground_.queue.now_ms() - healed;
-    outcome.why = !ground_.violation.empty() ? ground_.violation : unsettled.empty() ? "" : "did not settle: " + unsettled;
-    outcome.ok = outcome.why.empty();
-    const Follower& follower = clients_->follower();
-    outcome.records = follower.head().seq;
+    nemesis_.heal();
+    outcome.settled_ms = settle(settle_ms_max, "after the healing");
+    if (ok()) live_in_calm();
+    if (ok() && prng_.chance(150)) seal();
+    if (ok()) ground_.violate(check_replay(*ground_.log, state(), ground_.prng("replay")));
+    if (ok()) ground_.violate(check_damage(*ground_.log, follower().head(), ground_.prng("damage")));
+    outcome.why = ground_.violation;
+    outcome.ok = ok();
+    outcome.records = follower().head().seq;
     outcome.intents = clients_->sent();
-    outcome.voids = follower.voids();
-    outcome.digest = follower.state().digest();
-    ground_.mix(std::hash<Hash>{}(outcome.digest));
+    outcome.voids = follower().voids();
+    ground_.mix(std::hash<Hash>{}(state().digest()));
     outcome.fingerprint = ground_.fingerprint;
     return outcome;
   }
 
  private:
-  bool on(Fault fault) const { return faults_.contains(fault); }
   std::int64_t now() const { return ground_.queue.now_ms(); }
+  bool ok() const { return ground_.violation.empty(); }
+  const Follower& follower() const { return clients_->follower(); }
+  const State& state() const { return follower().state(); }
   void advance(std::int64_t until) {
-    while (ground_.violation.empty() && now() < until) ground_.queue.run_until(std::min(until, now() + 1'000));
-  }
-
-  void choose_faults() {
-    if (options_.faults) {
-      faults_ = *options_.faults;
-      return;
-    }
-    for (int i = 0; i < static_cast<int>(Fault::count); ++i)
-      if (prng_.chance(500)) faults_.insert(static_cast<Fault>(i));
+    while (ok() && now() < until) ground_.queue.run_until(std::min(until, now() + 1'000));
   }
 
   void write_genesis() {
@@ -73,135 +100,91 @@ class World {
   }
 
   void make_processes() {
-    const int nodes = options_.nodes ? options_.nodes : static_cast<int>(prng_.between(1, 5));
-    const int controllers = options_.controllers ? options_.controllers : static_cast<int>(prng_.between(1, 3));
-    const std::uint64_t disk = on(Fault::small_disks) ? 12 : 1000;
-    const bool tiny = prng_.chance(300);  // capacities that are nearly spent
-    for (int i = 0; i < nodes; ++i) {
+    const std::uint64_t disk = shape_.faults.contains(Fault::small_disks) ? 12 : 1000;
+    const auto size = prng_.below(10);  // of 10: capacities that are nearly spent, usual ones, huge ones
+    const unsigned times = size < 3 ? 1 : size < 8 ? 8 : 1000;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(shape_.nodes); ++i) {
       NodeFacts facts{.id = {prng_.next(), prng_.next()}, .name = fmt::format("n{}", i + 1), .boot_id = fmt::format("n{}-boot-1", i + 1),
-                      .vcpus = tiny ? 6u : 64u, .ram_mib = tiny ? 512u : 4096u, .disk_gib = tiny ? 20u : 100u, .compute_driver = "simulated",
+                      .vcpus = 6u * times, .ram_mib = 512u * times, .disk_gib = 20u * times, .compute_driver = "simulated",
                       .storage_driver = "simulated", .network_driver = "simulated"};
       SimulatedHost::Hooks hooks{
-          .fault = [this](AgentKind, const std::string& what, AnyId) { return driver_fault(what); },
+          .fault = [this, i](AgentKind agent, const std::string&, AnyId) { return nemesis_.driver_fault(i, agent); },
+          .blind = [this](AgentKind) { return nemesis_.blind(); },
           .effect = [this, i](AgentKind agent, const std::string& what, AnyId object) {
-            checker_.effect(static_cast<std::size_t>(i), agent, what, object);
+            checker_.effect(i, agent, what, object);
+            nemesis_.effect(i);
           }};
       nodes_.push_back(std::make_unique<NodeProcess>(ground_, std::move(facts), disk, std::move(hooks)));
       nodes_.back()->start();
     }
-    for (int i = 0; i < controllers; ++i) {
+    for (int i = 0; i < shape_.controllers; ++i) {
       controllers_.push_back(std::make_unique<ControllerProcess>(ground_, fmt::format("c{}", i + 1)));
       controllers_.back()->start();
     }
-    clients_ = std::make_unique<Clients>(ground_, choices_.user, choices_.project,
+    clients_ = std::make_unique<Clients>(ground_, Actor{choices_.user, choices_.project}, choices_.member,
                                          [this](const Step& step, const State& state) { checker_.folded(step, state); });
   }
 
-  SimulatedFault driver_fault(const std::string&) {
-    if (healed_) return {};
-    if (on(Fault::driver_fails) && prng_.chance(60))
-      return {SimulatedFault::fails, {prng_.chance(500) ? Errc::unreachable : Errc::broken, "simulated: it failed"}};
-    if (on(Fault::reply_lost) && prng_.chance(60)) return {SimulatedFault::reply_lost, {Errc::timed_out, "simulated: no reply"}};
-    if (on(Fault::effect_lost) && prng_.chance(40)) return {SimulatedFault::effect_lost, {}};
-    return {};
-  }
-
-  void plan_workload(std::int64_t until) {
-    std::int64_t at = now() + 2'000;
-    while (at < until) {
-      ground_.queue.at(at, [this] { clients_->ask(); });
-      at += prng_.between(20, 1'500);
+  void plan_workload() {
+    std::uint64_t number = 0;
+    for (const std::int64_t at : wish_times(options_.seed, shape_.busy_ms)) {
+      ++number;
+      if (options_.wishes && !options_.wishes->contains(number)) continue;
+      ground_.queue.at(now() + at, [this, number] { clients_->ask(number); });
     }
   }
 
-  void plan_faults(std::int64_t until) {
-    LogFaults& log = ground_.log->faults();
-    if (on(Fault::append_unknown)) log.timed_out = 10;
-    if (on(Fault::append_late)) log.timed_out = 10, log.late_ms_max = prng_.chance(300) ? 60'000 : 2'000;
-    if (on(Fault::append_lost)) log.lost = 10;
-    if (on(Fault::slow_log)) log.append_ms_max = 200, log.answer_ms_max = 200;
-    if (on(Fault::reports_doubled)) log.duplicated_report = 100;
-    if (on(Fault::late_end)) log.end_ms_max = 3'000;
-    if (on(Fault::lagging_readers)) log.lag_ms_max = 800, log.short_poll = 200;
-    if (on(Fault::starts_behind)) log.behind_ms_max = 15'000;
-    at_random(Fault::controller_killed, until, 20'000, [this] {
-      auto& one = *pick(controllers_);
-      one.kill();
-      later(10, 8'000, [&one] { one.start(); });
-    });
-    at_random(Fault::controller_paused, until, 25'000, [this] {
-      auto& one = *pick(controllers_);
-      one.pause(true);
-      later(100, 40'000, [&one] { one.pause(false); });
-    });
-    at_random(Fault::reelection, until, 15'000, [this] { ground_.log->reelect(); });
-    at_random(Fault::agent_killed, until, 15'000, [this] {
-      auto& one = *pick(nodes_);
-      one.kill();
-      later(10, 8'000, [&one] { one.start(); });
-    });
-    at_random(Fault::node_cut_off, until, 30'000, [this] {
-      auto& one = *pick(nodes_);
-      one.cut(true);
-      later(1'000, 60'000, [&one] { one.cut(false); });
-    });
-    at_random(Fault::host_restarted, until, 30'000, [this] {
-      const auto at = prng_.below(nodes_.size());
-      auto& one = *nodes_[at];
-      one.restart_host();
-      checker_.restarted(at);
-      later(1'000, 60'000, [&one] { one.start(); });
-    });
-    at_random(Fault::guest_powers_off, until, 10'000, [this] {
-      auto& host = pick(nodes_)->host();
-      const auto servers = host.servers().servers;
-      if (servers.empty()) return;
-      auto at = servers.begin();
-      std::advance(at, static_cast<std::ptrdiff_t>(prng_.below(servers.size())));
-      if (prng_.chance(500)) host.guest_powers_off(at->first.first);
-      else host.kill_guest(at->first.first);
-    });
-    at_random(Fault::deaf_guests, until, 10'000, [this] {
-      auto& host = pick(nodes_)->host();
-      for (const auto& [key, server] : host.servers().servers) host.set_deaf(key.first, prng_.chance(500));
-    });
-    at_random(Fault::log_full, until, 50'000, [this] {
-      ground_.log->faults().full = true;
-      later(500, 8'000, [this] { ground_.log->faults().full = false; });
-    });
-    at_random(Fault::wall_jumps, until, 40'000, [this] { ground_.wall_offset_ms += prng_.between(-3'000, 60'000); });
-  }
-
-  template <class F>
-  void at_random(Fault fault, std::int64_t until, std::int64_t every_ms, F f) {
-    if (!on(fault)) return;
-    for (std::int64_t at = now() + prng_.between(1'000, every_ms); at < until; at += prng_.between(every_ms / 4, every_ms * 2))
-      ground_.queue.at(at, [this, f] { if (!healed_) f(); });
-  }
-  template <class F>
-  void later(std::int64_t from_ms, std::int64_t to_ms, F f) {
-    ground_.queue.at(now() + prng_.between(from_ms, to_ms), f);
-  }
-  template <class T>
-  std::unique_ptr<T>& pick(std::vector<std::unique_ptr<T>>& all) { return all[prng_.below(all.size())]; }
-
-  void heal() {
-    healed_ = true;
-    LogFaults calm;
-    calm.append_ms_max = 2;
-    ground_.log->faults() = calm;
-    for (auto& one : controllers_) one->start(), one->pause(false);
-    for (auto& one : nodes_) {
-      one->start();
-      one->cut(false);  // guests that are deaf stay so: they are no fault of ours
+  // Until all rests, and hosts and state agree; how long that took.
+  std::int64_t settle(std::int64_t ms_max, const std::string& when) {
+    const std::int64_t since = now();
+    std::string unsettled = "not looked";
+    while (ok() && !unsettled.empty()) {
+      if (now() > since + ms_max) ground_.violate(fmt::format("did not settle {}: {}", when, unsettled));
+      advance(now() + 5'000);
+      unsettled = what_is_unsettled();
     }
+    if (ok()) checker_.at_rest(state());
+    return now() - since;
+  }
+
+  void live_in_calm() {
+    Prng prng = ground_.prng("calm");
+    const bool room = !shape_.faults.contains(Fault::small_disks);
+    clients_->be_patient();
+    checker_.expect_calm();
+    for (int i = 0; i < 4 && ok(); ++i) {
+      const auto wish = calm_wish(state(), clients_->admin(), room, prng.fork("wish"));
+      if (!wish) return;
+      const AnyId object = wish->intent.object;
+      const auto boots = checker_.boots(object);
+      if (ground_.trace) fmt::print("{:10} in the calm: {} of {}\n", now(), wish->name, object.str());
+      const auto key = clients_->ask(wish->intent);
+      settle(calm_wish_ms_max, "after " + wish->name);
+      if (!ok() || !clients_->took_effect(key)) continue;
+      if (const auto unmet = wish->unmet(state()); !unmet.empty()) ground_.violate(fmt::format("in the calm, {}: {}", wish->name, unmet));
+      if (wish->name == "reboot" && checker_.boots(object) == boots) ground_.violate("in the calm, a reboot was said to be done, and was not");
+    }
+  }
+
+  // The last of all: nothing in this log counts any more, whoever starts.
+  void seal() {
+    const auto key = clients_->ask_as_admin(SealLog{.to = LogId{prng_.next(), prng_.next()}, .place = "elsewhere"}, {});
+    advance(now() + 60'000);
+    if (!clients_->took_effect(key)) return ground_.violate("the log was not sealed within a minute");
+    const Seq head = follower().head().seq;
+    for (auto& one : controllers_) one->kill(), one->start();
+    for (std::uint64_t number = 1'000'000; number < 1'000'003; ++number) clients_->ask(number);
+    advance(now() + 30'000);
+    if (follower().head().seq != head) ground_.violate("the sealed log went on");
+    for (auto& one : controllers_)
+      if (one->controller()->status().role != Controller::Role::stopped) ground_.violate("a controller of a sealed log does not stop");
   }
 
   // In words, the first thing that is still on its way; empty: everything rests.
   std::string what_is_unsettled() {
     if (clients_->waiting()) return fmt::format("{} intents without an answer", clients_->waiting());
-    const State& s = clients_->follower().state();
-    const Seq head = clients_->follower().head().seq;
+    const State& s = state();
+    const Seq head = follower().head().seq;
     std::string why;
     s.nodes.each([&](const Node& row) { if (row.state != NodeState::up) why = fmt::format("node {} is not up: {}", row.name, row.reason); });
     s.servers.each([&](const Server& row) {
@@ -212,6 +195,8 @@ class World {
       if (row.deadline_ms) why = fmt::format("volume {} status {} fault {}", row.id.str(), static_cast<int>(row.status), row.fault);
     });
     for (const auto& node : nodes_) {
+      const Node* row = s.nodes.find(node->facts().id);
+      if (!row || row->incarnation != node->incarnation()) why = fmt::format("{} is not known to be there", node->facts().name);
       const Assignment want = assignment(s, node->facts().id, head);
       if (const auto action = compute::next_action(want.compute, node->host().servers()))
         why = fmt::format("{}: {} {}", node->facts().name, compute::step_name(action->step), action->server.id.str());
@@ -222,49 +207,19 @@ class World {
     return why;
   }
 
-  void final_checks() {
-    clients_->check();
-    checker_.at_rest(clients_->follower().state());
-    check_replay(clients_->follower().state());
-  }
-
-  // Replayed from zero it is the same state.
-  void check_replay(const State& s) {
-    State again;
-    Head head;
-    MemoryHashes seen;
-    for (const auto& stored : ground_.log->stored(Topic::events)) {
-      const Step step = read_step(head, seen, {stored.offset, stored.bytes});
-      if (step.verdict == Verdict::broken) return ground_.violate("replay from zero: " + step.why);
-      seen.add(step.hash);
-      if (step.verdict != Verdict::extends) continue;
-      if (auto status = apply_step(again, head, step); !status) return ground_.violate("replay from zero: " + status.error().text);
-    }
-    if (again.digest() != s.digest()) ground_.violate("replay from zero ends in another digest");
-  }
-
   const WorldOptions options_;
+  Shape shape_;
   Ground ground_;
   Prng prng_;
-  std::set<Fault> faults_;
   cli::GenesisChoices choices_;
   std::vector<std::unique_ptr<NodeProcess>> nodes_;
   std::vector<std::unique_ptr<ControllerProcess>> controllers_;
   Checker checker_{ground_, nodes_};
   std::unique_ptr<Clients> clients_;
-  bool healed_ = false;
+  Nemesis nemesis_;
 };
 
 }  // namespace
-
-const char* fault_name(Fault fault) {
-  static constexpr const char* names[] = {
-      "append_unknown", "append_lost", "append_late", "slow_log", "reports_doubled", "late_end", "lagging_readers", "starts_behind",
-      "controller_killed", "controller_paused", "reelection", "agent_killed", "node_cut_off", "host_restarted",
-      "driver_fails", "reply_lost", "effect_lost", "guest_powers_off", "deaf_guests", "small_disks", "log_full", "wall_jumps"};
-  static_assert(std::size(names) == static_cast<std::size_t>(Fault::count));
-  return names[static_cast<std::size_t>(fault)];
-}
 
 Outcome run_world(const WorldOptions& options) { return World(options).run(); }
 

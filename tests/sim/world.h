@@ -2,34 +2,33 @@
 // log, hosts, clocks and randomness. One thread, virtual time, everything drawn from one seed.
 #pragma once
 
-#include <set>
+#include <optional>
 
-#include "agents/core/node_agent.h"
-#include "agents/core/simulated_host.h"
-#include "controlplane/controller.h"
-#include "projections/replay.h"
-#include "tests/sim/sim_log.h"
+#include "tests/sim/faults.h"
 
 namespace reprise::sim {
 
-// About half of these are on in a world, drawn from its seed.
-enum class Fault : std::uint8_t {
-  append_unknown, append_lost, append_late, slow_log, reports_doubled, late_end, lagging_readers, starts_behind,
-  controller_killed, controller_paused, reelection, agent_killed, node_cut_off, host_restarted,
-  driver_fails, reply_lost, effect_lost, guest_powers_off, deaf_guests, small_disks, log_full, wall_jumps,
-  count
-};
-const char* fault_name(Fault fault);
-
+// What is not given is drawn from the seed.
 struct WorldOptions {
   std::uint64_t seed = 1;
-  int nodes = 0;                    // 0: drawn
-  int controllers = 0;              // 0: drawn
-  std::int64_t busy_ms = 120'000;   // with workload and faults; then everything heals
-  std::int64_t settle_ms = 3'600'000;
-  std::optional<std::set<Fault>> faults;  // none: drawn
-  bool trace = false;               // every event as it is folded, on stdout
+  std::optional<int> nodes, controllers;
+  std::optional<std::int64_t> busy_ms;             // with workload and faults; then everything heals
+  std::optional<std::set<Fault>> faults;
+  std::optional<std::set<std::uint64_t>> wishes;   // only these, by their numbers
+  bool trace = false;                              // every event as it is folded, on stdout
 };
+
+// The world as it was drawn.
+struct Shape {
+  int nodes = 0, controllers = 0;
+  std::int64_t busy_ms = 0;
+  double pace = 1;                                 // of the faults: see Nemesis
+  std::set<Fault> faults;
+  std::uint64_t wishes = 0;                        // asked for
+};
+
+// What would be run; with the number of its wishes.
+Shape shape_of(const WorldOptions& options);
 
 struct Outcome {
   bool ok = false;
@@ -39,7 +38,6 @@ struct Outcome {
   std::uint64_t intents = 0;
   std::uint64_t voids = 0;
   std::int64_t settled_ms = 0;      // after the healing
-  Hash digest;
 };
 
 // Runs one world to its end.

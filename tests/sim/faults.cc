@@ -1,0 +1,241 @@
+#include "tests/sim/faults.h"
+
+#include "tests/sim/checker.h"
+#include "tests/sim/clients.h"
+
+namespace reprise::sim {
+namespace {
+
+constexpr const char* names[] = {
+    "append_unknown", "append_lost", "append_late", "slow_log", "log_full", "late_end",
+    "reports_doubled", "reports_lost", "intents_lost", "lagging_readers", "starts_behind",
+    "controller_killed", "controller_paused", "reelection", "all_elected", "killed_at_a_call",
+    "agent_killed", "killed_at_an_effect", "api_killed", "cloud_sleeps", "wall_jumps", "bad_clock",
+    "node_cut_off", "host_restarted", "node_declared_dead", "long_away",
+    "driver_fails", "driver_hangs", "reply_lost", "effect_lost", "blind", "slow_work", "small_disks",
+    "guest_powers_off", "deaf_guests"};
+static_assert(std::size(names) == static_cast<std::size_t>(Fault::count));
+
+constexpr std::int64_t day_ms = 86'400'000;
+
+template <class T>
+T& pick(const std::vector<std::unique_ptr<T>>& all, Prng& prng) { return *all[prng.below(all.size())]; }
+
+}  // namespace
+
+const char* fault_name(Fault fault) { return names[static_cast<std::size_t>(fault)]; }
+
+std::set<Fault> parse_faults(const std::string& text) {
+  std::set<Fault> faults;
+  for (std::size_t i = 0; i < std::size(names); ++i)
+    if (("," + text + ",").find(std::string(",") + names[i] + ",") != std::string::npos) faults.insert(static_cast<Fault>(i));
+  return faults;
+}
+
+std::string join_faults(const std::set<Fault>& faults) {
+  std::string text;
+  for (const Fault fault : faults) text += (text.empty() ? "" : ",") + std::string(fault_name(fault));
+  return text.empty() ? "none" : text;
+}
+
+Nemesis::Nemesis(Cast cast, std::set<Fault> faults, double pace)
+    : cast_(cast), faults_(std::move(faults)), pace_(pace), drivers_(cast.ground.prng("drivers")), strikes_(cast.ground.prng("strikes")) {}
+
+template <class F>
+void Nemesis::now_and_then(Fault fault, std::int64_t until_ms, std::int64_t every_ms, F f) {
+  if (!on(fault)) return;
+  const auto prng = std::make_shared<Prng>(cast_.ground.prng(fault_name(fault)));
+  every_ms = std::max<std::int64_t>(200, static_cast<std::int64_t>(static_cast<double>(every_ms) * pace_));
+  for (std::int64_t at = cast_.ground.queue.now_ms() + prng->between(every_ms / 10, every_ms); at < until_ms;
+       at += prng->between(every_ms / 4, every_ms * 2))
+    cast_.ground.queue.at(at, [this, f, prng] { if (!healed_) f(*prng); });
+}
+
+template <class F>
+void Nemesis::later(std::int64_t ms, F f) { cast_.ground.queue.at(cast_.ground.queue.now_ms() + ms, std::move(f)); }
+
+void Nemesis::plan(std::int64_t until_ms) {
+  set_log_faults();
+  plan_losses(until_ms);
+  plan_processes(until_ms);
+  plan_nodes(until_ms);
+}
+
+void Nemesis::set_log_faults() {
+  LogFaults& log = cast_.ground.log->faults();
+  Prng prng = cast_.ground.prng("log_faults");
+  const bool much_later = prng.chance(300);
+  if (on(Fault::append_unknown)) log.timed_out = 10;
+  if (on(Fault::append_late)) log.timed_out = 10, log.late_ms_max = much_later ? 60'000 : 2'000;
+  if (on(Fault::append_lost)) log.lost = 10;
+  if (on(Fault::slow_log)) log.append_ms_max = 200, log.answer_ms_max = 200;
+  if (on(Fault::reports_doubled)) log.duplicated_report = 100;
+  if (on(Fault::late_end)) log.end_ms_max = 3'000;
+  if (on(Fault::lagging_readers)) log.lag_ms_max = 800, log.short_poll = 200;
+  if (on(Fault::starts_behind)) log.behind_ms_max = 15'000;
+  if (on(Fault::killed_at_a_call)) log.struck = 1;
+  if (on(Fault::slow_work)) cast_.ground.work_ms_max = 1'500;
+  cast_.ground.log->on_struck([this](const std::string& client) { struck(client); });
+}
+
+// What is in the log is all kept, but for inputs that are too old; what cannot be appended is not.
+void Nemesis::plan_losses(std::int64_t until_ms) {
+  const auto forget = [this](Topic topic) {
+    const auto& stored = cast_.ground.log->stored(topic);
+    if (!stored.empty()) cast_.ground.log->cut_off(topic, stored.back().offset);
+  };
+  now_and_then(Fault::reports_lost, until_ms, 15'000, [forget](Prng&) { forget(Topic::reports); });
+  now_and_then(Fault::intents_lost, until_ms, 30'000, [forget](Prng&) { forget(Topic::intents); });
+  now_and_then(Fault::log_full, until_ms, 50'000, [this](Prng& prng) {
+    cast_.ground.log->faults().full = true;
+    later(prng.between(500, 8'000), [this] { cast_.ground.log->faults().full = false; });
+  });
+  now_and_then(Fault::reelection, until_ms, 15'000, [this](Prng&) { cast_.ground.log->reelect(); });
+  now_and_then(Fault::all_elected, until_ms, 20'000, [this](Prng& prng) {
+    cast_.ground.log->faults().all_elected = true;
+    later(prng.between(500, 8'000), [this] { cast_.ground.log->faults().all_elected = false; });
+  });
+  now_and_then(Fault::wall_jumps, until_ms, 40'000, [this](Prng& prng) {
+    cast_.ground.wall_offset_ms += prng.chance(100) ? day_ms : prng.between(-3'000, 60'000);
+  });
+}
+
+void Nemesis::plan_processes(std::int64_t until_ms) {
+  now_and_then(Fault::controller_killed, until_ms, 20'000, [this](Prng& prng) {
+    auto& one = pick(cast_.controllers, prng);
+    one.kill();
+    later(prng.between(10, 8'000), [&one] { one.start(); });
+  });
+  now_and_then(Fault::controller_paused, until_ms, 25'000, [this](Prng& prng) {
+    auto& one = pick(cast_.controllers, prng);
+    one.pause(true);
+    later(prng.between(100, 40'000), [&one] { one.pause(false); });
+  });
+  now_and_then(Fault::bad_clock, until_ms, 20'000, [this](Prng& prng) {
+    pick(cast_.controllers, prng).skew(prng.chance(500) ? prng.between(-60'000, 0) : prng.between(0, 20'000));
+  });
+  now_and_then(Fault::agent_killed, until_ms, 15'000, [this](Prng& prng) {
+    auto& one = pick(cast_.nodes, prng);
+    one.kill();
+    later(prng.between(10, 8'000), [&one] { one.start(); });
+  });
+  now_and_then(Fault::api_killed, until_ms, 15'000, [this](Prng&) { cast_.clients->restart_api(); });
+  now_and_then(Fault::cloud_sleeps, until_ms, 60'000, [this](Prng& prng) {
+    const auto all = [this](bool paused) {
+      for (auto& one : cast_.controllers) one->pause(paused);
+      for (auto& one : cast_.nodes) one->pause(paused);
+      cast_.clients->pause(paused);
+    };
+    all(true);
+    later(prng.chance(200) ? prng.between(600'000, 7'200'000) : prng.between(15'000, 90'000), [all] { all(false); });
+  });
+}
+
+void Nemesis::plan_nodes(std::int64_t until_ms) {
+  now_and_then(Fault::node_cut_off, until_ms, 30'000, [this](Prng& prng) {
+    auto& one = pick(cast_.nodes, prng);
+    one.cut(true);
+    later(prng.between(1'000, 60'000), [&one] { one.cut(false); });
+  });
+  const auto restart_host = [this](std::size_t at, std::int64_t off_ms) {
+    auto& one = *cast_.nodes[at];
+    one.restart_host();
+    cast_.checker.restarted(at);
+    later(off_ms, [&one] { one.start(); });
+  };
+  now_and_then(Fault::host_restarted, until_ms, 30'000, [this, restart_host](Prng& prng) {
+    restart_host(prng.below(cast_.nodes.size()), prng.between(1'000, 60'000));
+  });
+  // Its guests go on all the while, or not.
+  now_and_then(Fault::long_away, until_ms, 100'000, [this, restart_host](Prng& prng) {
+    const auto at = prng.below(cast_.nodes.size());
+    const std::int64_t away_ms = prng.chance(20) ? day_ms : prng.between(120'000, 900'000);
+    if (prng.chance(300)) return restart_host(at, away_ms);
+    auto& one = *cast_.nodes[at];
+    one.kill();
+    later(away_ms, [&one] { one.start(); });
+  });
+  now_and_then(Fault::node_declared_dead, until_ms, 40'000, [this](Prng& prng) { declare_dead(pick(cast_.nodes, prng), prng); });
+  now_and_then(Fault::guest_powers_off, until_ms, 10'000, [this](Prng& prng) {
+    auto& host = pick(cast_.nodes, prng).host();
+    const auto servers = host.servers().servers;
+    if (servers.empty()) return;
+    auto at = servers.begin();
+    std::advance(at, static_cast<std::ptrdiff_t>(prng.below(servers.size())));
+    if (prng.chance(500)) host.guest_powers_off(at->first.first);
+    else host.kill_guest(at->first.first);
+  });
+  now_and_then(Fault::deaf_guests, until_ms, 10'000, [this](Prng& prng) {
+    auto& host = pick(cast_.nodes, prng).host();
+    for (const auto& [key, server] : host.servers().servers) host.set_deaf(key.first, prng.chance(500));
+  });
+}
+
+// As an operator should: the host is powered off first, and stays so until the cloud has answered.
+void Nemesis::declare_dead(NodeProcess& one, Prng& prng) {
+  one.restart_host();
+  for (std::size_t at = 0; at < cast_.nodes.size(); ++at)
+    if (cast_.nodes[at].get() == &one) cast_.checker.restarted(at);
+  one.power(false);
+  for (int i = 0; i < 3; ++i)
+    later(prng.between(15'000, 45'000), [this, &one] { cast_.clients->declare_dead(one.facts().id); });
+  later(prng.between(45'000, 90'000), [this, &one] { power_on(one); });
+}
+
+void Nemesis::power_on(NodeProcess& one) {
+  if (cast_.clients->waits_about(one.facts().id.as<AnyId>())) return later(1'000, [this, &one] { power_on(one); });
+  one.power(true);
+  one.start();
+}
+
+void Nemesis::struck(const std::string& client) {
+  const std::int64_t back_ms = strikes_.between(10, 8'000);
+  for (auto& one : cast_.controllers)
+    if (one->client_name() == client) return one->kill(), later(back_ms, [&one] { one->start(); });
+  for (auto& one : cast_.nodes)
+    if (one->client_name() == client) return one->kill(), later(back_ms, [&one] { one->start(); });
+  if (cast_.clients->client_name() == client) cast_.clients->restart_api();
+}
+
+SimulatedFault Nemesis::driver_fault(std::size_t node, AgentKind agent) {
+  if (healed_) return {};
+  if (on(Fault::driver_hangs) && drivers_.chance(20)) cast_.nodes[node]->hang(agent, drivers_.between(5'000, 90'000));
+  if (on(Fault::driver_fails) && drivers_.chance(60))
+    return {SimulatedFault::fails, {drivers_.chance(500) ? Errc::unreachable : Errc::broken, "simulated: it failed"}};
+  if (on(Fault::reply_lost) && drivers_.chance(60)) return {SimulatedFault::reply_lost, {Errc::timed_out, "simulated: no reply"}};
+  if (on(Fault::effect_lost) && drivers_.chance(40)) return {SimulatedFault::effect_lost, {}};
+  return {};
+}
+
+Status Nemesis::blind() {
+  if (healed_ || !on(Fault::blind) || !drivers_.chance(50)) return {};
+  return {Errc::unreachable, "simulated: it does not answer"};
+}
+
+// Between the effect and the report of it the agent dies.
+void Nemesis::effect(std::size_t node) {
+  if (healed_ || !on(Fault::killed_at_an_effect) || !strikes_.chance(30)) return;
+  auto& one = *cast_.nodes[node];
+  one.fall_silent();
+  later(0, [this, &one] {
+    one.kill();
+    later(strikes_.between(10, 8'000), [&one] { one.start(); });
+  });
+}
+
+void Nemesis::heal() {
+  healed_ = true;
+  LogFaults calm;
+  calm.append_ms_max = 2;
+  cast_.ground.log->faults() = calm;
+  cast_.ground.work_ms_max = usual_work_ms_max;
+  for (auto& one : cast_.controllers) one->start(), one->pause(false), one->skew(0);
+  for (auto& one : cast_.nodes) {
+    one->start();
+    one->pause(false);
+    one->cut(false);  // guests that are deaf stay so: they are no fault of ours
+  }
+  cast_.clients->pause(false);
+}
+
+}  // namespace reprise::sim
