@@ -36,7 +36,7 @@ class Producer {
 
   // `done` is called exactly once: with the offset; or invalid (too large: nothing was written, the
   // session goes on), timed_out (unknown whether it was or will be written; the session is over),
-  // session_broken (not written: an earlier append failed), no_space or unreachable (over as well).
+  // session_broken, no_space or unreachable (surely not written: an earlier append failed, or this one; over as well).
   using Done = std::function<void(Result<std::int64_t>)>;
   virtual void append(Topic topic, Bytes bytes, Done done) = 0;
 };

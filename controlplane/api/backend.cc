@@ -10,6 +10,13 @@ namespace {
 constexpr std::chrono::milliseconds resend_pause{100};
 constexpr std::chrono::milliseconds ask_again{500};
 constexpr std::int64_t ask_time_kept_ms = 60'000;
+constexpr std::int64_t stall_ms = 2000;  // a session whose appends are not answered for so long gets no more
+
+std::int64_t steady_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 // Of the session's errors: those that say the session is over.
 bool ends_session(Errc code) { return code != Errc::invalid; }
@@ -26,23 +33,36 @@ std::int64_t wall_ms() {
 struct CoreBackend::Pending {
   IntentId id;
   Bytes bytes;
-  std::int64_t expires_ms = 0;
+  bool asks_time = false;  // ours: nobody waits for it
   DecidedCallback callback;
   std::atomic<bool> answered{false};
+  std::atomic<bool> sent{false};  // it may be in the log
   std::atomic<Waiters::Id> waiter{0};
   std::atomic<Alarms::Id> alarm{0};
 
-  void answer(Result<DecidedAnswer> result) {
-    if (answered.exchange(true)) return;
+  bool take() { return !answered.exchange(true); }
+  void give(Result<DecidedAnswer> result) {
     const auto call = std::move(callback);
     call(std::move(result));
   }
+  void answer(Result<DecidedAnswer> result) {
+    if (take()) give(std::move(result));
+  }
 };
 
-// `over` is shared with the open appends, which must not keep the producer itself.
+// `fate` is shared with the open appends, which must not keep the producer itself.
 struct CoreBackend::Session {
+  struct Fate {
+    std::atomic<bool> over{false};
+    std::atomic<int> unanswered{0};
+    std::atomic<std::int64_t> heard_ms{0};  // steady: the last answer, or the first append without one
+  };
   std::unique_ptr<Producer> producer;
-  std::shared_ptr<std::atomic<bool>> over = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<Fate> fate = std::make_shared<Fate>();
+
+  bool takes_more() const {
+    return !fate->over && (fate->unanswered == 0 || steady_ms() - fate->heard_ms <= stall_ms);
+  }
 };
 
 CoreBackend::CoreBackend(Parts parts) : parts_(std::move(parts)) {}
@@ -51,10 +71,17 @@ CoreBackend::~CoreBackend() { stop(); }
 
 void CoreBackend::stop() {
   std::shared_ptr<Session> session;
+  std::deque<std::shared_ptr<Pending>> held;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
     session = std::move(session_);
+    held = std::exchange(held_, {});
+    holding_ = false;
+  }
+  for (const auto& pending : held) {
+    parts_.projection->cancel(pending->waiter);
+    pending->answer({Errc::again, "this server stops: ask another, or again"});
   }
   // The producer's end calls its open `done`s; they and the alarms are the last to use this.
   session.reset();
@@ -102,7 +129,6 @@ void CoreBackend::fresh(PassedCallback callback) {
 void CoreBackend::submit(Intent intent, DecidedCallback callback) {
   const auto pending = std::make_shared<Pending>();
   pending->id = intent.id;
-  pending->expires_ms = intent.expires_ms;
   pending->bytes = encode(intent);
   pending->callback = std::move(callback);
   if (pending->bytes.size() > intent_bytes_max)
@@ -123,50 +149,74 @@ void CoreBackend::submit(Intent intent, DecidedCallback callback) {
 }
 
 void CoreBackend::append(const std::shared_ptr<Pending>& pending) {
-  std::shared_ptr<Session> ended;
-  std::unique_lock lock(mutex_);
-  if (stopping_) {
-    lock.unlock();
-    parts_.projection->cancel(pending->waiter);
-    return pending->answer({Errc::again, "this server stops: ask another, or again"});
+  bool stopping = false;
+  {
+    std::lock_guard lock(mutex_);
+    stopping = stopping_;
+    if (!stopping) held_.push_back(pending);
+    holding_ = !held_.empty();
   }
-  if (session_ && *session_->over) ended = std::move(session_);
+  if (!stopping) return tend();
+  parts_.projection->cancel(pending->waiter);
+  pending->answer({Errc::again, "this server stops: ask another, or again"});
+}
+
+// Hands over what is held, in the order that it came in. What a log that takes nothing was never given is surely
+// not in it, and that can be said: so after a failure one question for the time goes first, alone.
+void CoreBackend::tend() {
+  std::shared_ptr<Session> ended;  // goes after the lock: its end calls its open appends back
+  std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  std::erase_if(held_, [](const auto& pending) { return pending->answered.load(); });
+  if (session_ && session_->fate->over) {
+    ended = std::move(session_);
+    doubtful_ = true;
+  }
+  if (!held_.empty() && doubtful_ && !probing_) probe();
+  while (!held_.empty() && !doubtful_ && (!session_ || session_->takes_more())) {
+    if (hand_over(held_.front())) held_.pop_front();
+  }
+  holding_ = !held_.empty();
+}
+
+// Under the lock, so that intents go in order: `done` only notes and sets alarms. False: there is no session.
+bool CoreBackend::hand_over(const std::shared_ptr<Pending>& pending) {
   if (!session_) {
     auto producer = parts_.log->open_producer();
     if (!producer) {
-      lock.unlock();
-      return append_later(pending);
+      doubtful_ = true;
+      alarms_->after(resend_pause, [this] { tend(); });
+      return false;
     }
     session_ = std::make_shared<Session>();
     session_->producer = std::move(*producer);
   }
-  // Under the lock: intents go in the order that they came in. `done` only notes and sets alarms.
-  session_->producer->append(Topic::intents, pending->bytes,
-                             [this, pending, over = session_->over](Result<std::int64_t> offset) {
-                               if (offset) return;
-                               if (ends_session(offset.error().code)) *over = true;
-                               appended(pending, offset);
-                             });
-  lock.unlock();  // before `ended` ends, which calls its open appends back
+  const auto fate = session_->fate;
+  if (fate->unanswered++ == 0) fate->heard_ms = steady_ms();
+  pending->sent = true;
+  session_->producer->append(
+      Topic::intents, pending->bytes, [this, pending, fate](const Result<std::int64_t>& offset) {
+        --fate->unanswered;
+        fate->heard_ms = steady_ms();
+        if (!offset && ends_session(offset.error().code)) fate->over = true;
+        if (pending->asks_time) alarms_->after(offset ? std::chrono::milliseconds{} : resend_pause,
+                                               [this, well = offset.ok()] { probed(well); });
+        else if (!offset) appended(pending, offset);
+        if (holding_) alarms_->after({}, [this] { tend(); });
+      });
+  return true;
 }
 
-void CoreBackend::append_later(const std::shared_ptr<Pending>& pending) {
-  alarms_->after(resend_pause, [this, pending] {
-    if (pending->answered) return;
-    if (wall_ms() <= pending->expires_ms) return append(pending);
-    parts_.projection->cancel(pending->waiter);
-    pending->answer(
-        {Errc::unreachable, "the log takes no intents: the request was not written, and not done"});
-  });
-}
-
-// Of a failed append only one code says that nothing was written: the same bytes under the same id go again.
-// After the others a decision may still come, and the expiry tells.
+// What was surely not written goes again, the same bytes under the same id. Else a decision may still come, and the
+// expiry tells.
 void CoreBackend::appended(const std::shared_ptr<Pending>& pending, const Result<std::int64_t>& offset) {
   if (pending->answered) return;
   switch (offset.error().code) {
     case Errc::session_broken:
-      return append_later(pending);
+    case Errc::unreachable:
+      pending->sent = false;
+      alarms_->after({}, [this, pending] { append(pending); });
+      return;
     case Errc::invalid:
     case Errc::no_space:
       parts_.projection->cancel(pending->waiter);
@@ -179,6 +229,16 @@ void CoreBackend::appended(const std::shared_ptr<Pending>& pending, const Result
 }
 
 void CoreBackend::expired(const std::shared_ptr<Pending>& pending, std::int64_t patience_ms) {
+  bool unsent = false;
+  {
+    std::lock_guard lock(mutex_);  // nobody hands it over meanwhile
+    unsent = !pending->sent && pending->take();
+  }
+  if (unsent) {
+    parts_.projection->cancel(pending->waiter);
+    return pending->give(
+        {Errc::unreachable, "the log takes no intents: the request was not written, and not done"});
+  }
   if (pending->answered) return;
   if (patience_ms <= 0) {
     parts_.projection->cancel(pending->waiter);
@@ -194,12 +254,16 @@ void CoreBackend::expired(const std::shared_ptr<Pending>& pending, std::int64_t 
 
 // On an idle log nothing tells the time: a record is asked for. One serves all who wait.
 void CoreBackend::ask_time() {
+  std::lock_guard lock(mutex_);
   const auto now = wall_ms();
-  {
-    std::lock_guard lock(mutex_);
-    if (std::abs(now - time_asked_ms_) < ask_again.count() / 2) return;
-    time_asked_ms_ = now;
-  }
+  if (stopping_ || probing_ || std::abs(now - time_asked_ms_) < ask_again.count() / 2) return;
+  time_asked_ms_ = now;
+  probe();
+}
+
+// Under the lock.
+void CoreBackend::probe() {
+  const auto now = wall_ms();
   Intent intent;
   intent.id = random_id().as<IntentId>();
   intent.request_id = "req-" + random_id().str();
@@ -207,10 +271,18 @@ void CoreBackend::ask_time() {
   intent.expires_ms = std::max(now, parts_.projection->head().at_ms) + ask_time_kept_ms;
   intent.set(AskTime{.asked_ms = now});
   const auto pending = std::make_shared<Pending>();
+  pending->asks_time = true;
   pending->bytes = encode(intent);
-  pending->callback = [](const Result<DecidedAnswer>&) {};
-  pending->expires_ms = now;  // not worth sending twice
-  append(pending);
+  probing_ = hand_over(pending);
+}
+
+void CoreBackend::probed(bool well) {
+  {
+    std::lock_guard lock(mutex_);
+    probing_ = false;
+    if (well) doubtful_ = false;
+  }
+  tend();
 }
 
 }  // namespace reprise::api

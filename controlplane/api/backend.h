@@ -4,7 +4,9 @@
 // threads of the core and must not block.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -78,14 +80,21 @@ class CoreBackend final : public Backend {
   struct Session;
 
   void append(const std::shared_ptr<Pending>& pending);
-  void append_later(const std::shared_ptr<Pending>& pending);
+  void tend();
+  bool hand_over(const std::shared_ptr<Pending>& pending);
   void appended(const std::shared_ptr<Pending>& pending, const Result<std::int64_t>& offset);
   void expired(const std::shared_ptr<Pending>& pending, std::int64_t patience_ms);
   void ask_time();
+  void probe();
+  void probed(bool well);
 
   const Parts parts_;
   std::mutex mutex_;  // of the session: never held while anything is called back
   std::shared_ptr<Session> session_;
+  std::deque<std::shared_ptr<Pending>> held_;  // not given to the log yet
+  std::atomic<bool> holding_{false};           // some are
+  bool doubtful_ = false;                      // the last session failed, and no append was acknowledged since
+  bool probing_ = false;
   bool stopping_ = false;
   std::int64_t time_asked_ms_ = 0;
   std::shared_ptr<Alarms> alarms_ = std::make_shared<Alarms>();

@@ -14,7 +14,7 @@ const std::string networks = "/network/v2.0/networks";
 // A log whose appends and end can be made to fail.
 class FailingLog final : public Log {
  public:
-  enum class Fail { nothing, drop_unknown, refuse_once };
+  enum class Fail { nothing, drop_unknown, refuse_once, take_nothing };
   explicit FailingLog(Log& log) : log_(log) {}
 
   std::atomic<Fail> fail{Fail::nothing};
@@ -47,13 +47,17 @@ class FailingLog final : public Log {
     FailingProducer(FailingLog& owner, std::unique_ptr<Producer> producer)
         : owner_(owner), producer_(std::move(producer)) {}
     void append(Topic topic, Bytes bytes, Done done) override {
-      switch (owner_.fail.exchange(Fail::nothing)) {
+      const auto fail = owner_.fail.load();
+      if (fail != Fail::take_nothing) owner_.fail = Fail::nothing;
+      switch (fail) {
         case Fail::nothing:
           return producer_->append(topic, std::move(bytes), std::move(done));
         case Fail::drop_unknown:
           return done(Error{Errc::timed_out, "no ack"});
         case Fail::refuse_once:
           return done(Error{Errc::session_broken, "an earlier append failed"});
+        case Fail::take_nothing:  // as brokers below min.insync: nobody knows, and the session is over
+          return done(Error{Errc::timed_out, "no ack"});
       }
     }
 
@@ -245,6 +249,27 @@ TEST_CASE("An intent that was surely not written is sent again on a new session"
   CHECK(rig.ask("POST", networks, network_body("b")).status() == 201);
   CHECK(log->opened == opened + 1);
   CHECK(rig.ask("GET", networks).size("networks") == 2);
+}
+
+TEST_CASE("While the log takes nothing, what it was never given is 503 in time; then it goes on", "[service]") {
+  FailingLog* log = nullptr;
+  auto options = failing(log, 500);
+  options.late_ms = 0;
+  ApiRig rig(std::move(options));
+  log->fail = FailingLog::Fail::take_nothing;
+  CHECK(rig.ask("POST", networks, network_body("first")).status() == 504);  // of this one nobody knows
+  std::vector<std::future<Response>> later;
+  for (int i = 0; i < 3; ++i) later.push_back(rig.send("POST", networks, network_body(fmt::format("later-{}", i))));
+  for (auto& one : later) {
+    const auto answer = rig.wait(std::move(one));
+    CHECK(answer.status() == 503);
+    CHECK_FALSE(answer.header("Retry-After").empty());
+    CHECK(answer.text("NeutronError.message").find("not written") != std::string::npos);
+  }
+  CHECK(rig.ask("GET", networks).status() == 200);
+  log->fail = FailingLog::Fail::nothing;
+  CHECK(rig.ask("POST", networks, network_body("after")).status() == 201);
+  CHECK(rig.ask("GET", networks + "?name=later-0").size("networks") == 0);
 }
 
 TEST_CASE("Without a controller an intent is 504, and may yet be done", "[service]") {
