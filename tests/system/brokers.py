@@ -11,6 +11,7 @@ shows; one controller leads. Wants root. A line a round; exit 1 at the first rou
 """
 import argparse, json, os, random, re, shutil, signal, sys, tempfile, threading, time
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "brokers"))
 from clients import Client, Judge, Memory, pause, unknown
 from cloud import Cloud, Deadline

@@ -91,8 +91,12 @@ class Client(threading.Thread):
         self.look(op, 200)
 
     def delete(self, made):
-        op = Op("delete", made.kind, made.name, f"{made.path}/{made.object_id}", None, made.object_id)
-        if self.until_known(op) is not None and made.kind in ("network", "keypair"):
+        self.count += 1
+        op = Op(f"delete-{self.count}", made.kind, made.name, f"{made.path}/{made.object_id}", None, made.object_id)
+        answer = self.until_known(op)
+        if answer == "refused":
+            self.made.append(made)
+        elif answer is not None and made.kind in ("network", "keypair"):
             self.look(op, 404)
 
     def until_known(self, op):
@@ -103,6 +107,8 @@ class Client(threading.Thread):
             if status and 200 <= status < 300:
                 op.done = True
                 return data if isinstance(data, dict) else {}
+            if status == 400 and op.kind == "volume" and "is creating" in str(data):
+                return "refused"
             if status not in (None, 503, 504):
                 self.memory.accuse(f"{op.key} at {process.name}: {status} {str(data)[:300]} after {op.statuses}")
                 return None
@@ -117,7 +123,7 @@ class Client(threading.Thread):
                    "X-Openstack-Request-Id": request, "OpenStack-API-Version": "compute 2.37"}
         begun, patience = time.monotonic(), self.chance.choice((2, 6, 20))
         try:
-            status, got, data = process.ask("POST" if op.verb == "create" else "DELETE", op.path, op.body, headers, patience)
+            status, got, data = process.ask("POST" if op.body else "DELETE", op.path, op.body, headers, patience)
         except unknown:
             status, got, data = None, {}, None
         op.statuses.append(status)
@@ -186,6 +192,8 @@ class Judge:
                 self.not_done.add(t.request)
                 if effect:
                     self.contradicted.append(f"{said}; the log says {effect}")
+            elif t.status and 400 <= t.status < 500 and effect:
+                self.contradicted.append(f"{said}; the log says {effect}")
             elif t.status and t.status < 300 and not t.replayed and not effect:
                 self.lost.append(f"{said}; the log has {found or 'nothing'}")
             if t.status and t.status < 300 and t.op.verb == "create" and len(self.made.get(t.op.name, [])) != 1:
