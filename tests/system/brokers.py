@@ -13,7 +13,7 @@ import argparse, json, os, random, re, shutil, signal, sys, tempfile, threading,
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "brokers"))
-from clients import Client, Judge, Memory, pause, unknown
+from clients import Client, Judge, Memory, Op, bodies, pause, unknown
 from cloud import Cloud, Deadline
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -150,7 +150,7 @@ class Rounds:
         self.gate, self.ending = threading.Event(), threading.Event()
         self.servers = [cloud.processes[name] for name in controllers]
         self.slowest, self.voids, self.rounds, self.by_kind, self.took_over = 0.0, 0, 0, {}, 0
-        self.claims = ""
+        self.below = None
 
     def until_answered(self, process, method, path, body=None, headers=None, wanted=lambda s, h: s < 300, deadline=None):
         deadline, said = deadline or Deadline(a.deadline), None
@@ -177,7 +177,7 @@ class Rounds:
         image = self.until_answered(first, "POST", "/image/v2/images", {
             "name": "simulated", "disk_format": "raw", "container_format": "bare"}, self.token)[2]["id"]
         self.upload(first, f"/image/v2/images/{image}/file", bytes(1 << 20))
-        world = {"token": headers["X-Subject-Token"], "image": image, "project": data["token"]["project"]["id"],
+        world = self.world = {"token": headers["X-Subject-Token"], "image": image, "project": data["token"]["project"]["id"],
                  "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK8rA8siFfn9Vls+SAnJYwWi6hXS8p8PeXV0D0kWk6wH brokers",
                  "answer_s": self.cloud.intent_ms / 1000 + 5 + 5}
         self.clients = [Client(n, a.seed, self.servers, world, self.memory, self.gate, self.ending) for n in range(a.clients)]
@@ -212,11 +212,46 @@ class Rounds:
         for client in self.clients:
             with client.busy:
                 pass
+        self.sweep()
         records, told = self.look_at_the_log()
         self.slowest, self.rounds = max(self.slowest, recovery), self.rounds + 1
         self.took_over += now_leads != leader
         return {"round": number, "faults": kinds, "recovery_s": round(recovery, 2), "seq": records, "answers": told,
                 "leader": f"{leader}->{now_leads}", "void": self.voids}
+
+    def below_min_insync(self):
+        """With two of three brokers stopped nothing can be written. Who is told 503 is told so in time, and it is true."""
+        stopped = random.Random(f"{a.seed}/below").sample(brokers, 2)
+        for broker in stopped:
+            self.cloud.signal_broker(broker, signal.SIGSTOP)
+        said = []
+        for turn in range(3):
+            for process in self.servers:
+                op = Op("create", "network", f"below-{turn}-{process.name}", *bodies("network", f"below-{turn}-{process.name}", {}))
+                status, seconds = self.clients[0].attempt(process, op, 30)[0], self.clients[0].took
+                said.append(status)
+                # of the one that was under way when the brokers stopped nobody knows
+                if status not in ((503, 504) if turn == 0 else (503,)) or seconds > self.cloud.intent_ms / 1000 + (8 if status == 504 else 4):
+                    raise Wrong(f"below min.insync {process.name} says {status} to a write after {seconds:.1f} s; so far {said}")
+                status, got, data = process.ask("GET", "/network/v2.0/networks", None, self.token)
+                if status != 200 or got.get("X-Reprise-Stale") != "true":
+                    raise Wrong(f"below min.insync {process.name} says {status} {dict(got)} to a read")
+        recovery = self.settle()
+        self.sweep()
+        self.look_at_the_log()
+        return {"stopped": stopped, "writes": said, "recovery_s": round(recovery, 2)}
+
+    def sweep(self):
+        """What nobody holds any more, because its client gave up, goes."""
+        held = {op.name for client in self.clients for op in client.made}
+        for kind in ("network", "keypair", "volume", "server"):
+            path = bodies(kind, "", self.world)[0]
+            found = self.until_answered(self.servers[0], "GET", path + ("/detail" if kind == "volume" else ""), None, self.token)[2]
+            for one in found[kind + "s"]:
+                one = one.get("keypair", one)
+                if one["name"] not in held:
+                    self.until_answered(self.servers[0], "DELETE", f"{path}/{one.get('id', one['name'])}", None, self.token,
+                                        lambda s, h: s in (202, 204, 400, 404))
 
     def settle(self):
         begun, deadline = time.monotonic(), Deadline(a.deadline)
@@ -305,7 +340,7 @@ class Rounds:
 
     def result(self, wrong):
         j = self.judge
-        return {"rounds": self.rounds, "seed": a.seed, "clean": not wrong, "faults": self.by_kind,
+        return {"rounds": self.rounds, "seed": a.seed, "clean": not wrong, "below_min_insync": self.below, "faults": self.by_kind,
                 "slowest_recovery_s": round(self.slowest, 2), "answers": self.memory.counts, "records": j.next_seq - 1,
                 "lost": len(j.lost), "doubled": len(j.doubled), "contradicted": len(j.contradicted), "void": self.voids,
                 "other_leader": self.took_over, "claims_ended": self.noticed(), "wrong": wrong}
@@ -321,6 +356,7 @@ def main():
         rounds = Rounds(cloud)
         rounds.begin()
         rounds.settle()
+        rounds.below = rounds.below_min_insync()
         for number in range(1, a.rounds + 1):
             line = rounds.run(number)
             print(json.dumps(line) if a.json else "round {round:4} {recovery_s:6.2f} s  seq {seq:6}  {answers:4} answers  "

@@ -117,11 +117,11 @@ class Client(threading.Thread):
             pause.wait(self.chance.uniform(0.05, 0.5))
         return None
 
-    def attempt(self, process, op):
+    def attempt(self, process, op, patience=None):
         request = f"req-{uuid.UUID(int=self.chance.getrandbits(128), version=4)}"  # known also where no answer comes
         headers = {"X-Auth-Token": self.world["token"], "X-Reprise-Intent": op.key,
                    "X-Openstack-Request-Id": request, "OpenStack-API-Version": "compute 2.37"}
-        begun, patience = time.monotonic(), self.chance.choice((2, 6, 20))
+        begun, patience = time.monotonic(), patience or self.chance.choice((2, 6, 20))
         try:
             status, got, data = process.ask("POST" if op.body else "DELETE", op.path, op.body, headers, patience)
         except unknown:
@@ -130,8 +130,9 @@ class Client(threading.Thread):
         self.memory.tell(Told(request, status, "X-Reprise-Replayed" in got, op))
         if status == 503 and "Retry-After" not in got:
             self.memory.accuse(f"{op.key} at {process.name}: 503 without Retry-After: {str(data)[:300]}")
-        if status and time.monotonic() - begun > self.world["answer_s"]:
-            self.memory.accuse(f"{op.key} at {process.name}: {status} came only after {time.monotonic() - begun:.1f} s")
+        self.took = time.monotonic() - begun
+        if status and self.took > self.world["answer_s"]:
+            self.memory.accuse(f"{op.key} at {process.name}: {status} came only after {self.took:.1f} s")
         return status, got, data
 
     def look(self, op, expected):
