@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "controlplane/api/moment.h"
 #include "controlplane/api/refusals.h"
 
 namespace reprise::api {
@@ -59,6 +60,10 @@ const IntentRefused* refused(const Decision& decision) {
   return nullptr;
 }
 
+int moment_status(Errc code) {
+  return code == Errc::not_found ? 404 : code == Errc::invalid ? 400 : 503;
+}
+
 std::string base_of(const Call& call, const std::string& public_url) {
   auto base = public_url.empty() ? "http://" + std::string(call.request.header("Host")) : public_url;
   // As the client wrote it: it must come back to the same moment.
@@ -83,7 +88,8 @@ Exchange::Exchange(Api& api, std::shared_ptr<const Route> route, Call call, Resp
 }
 
 void Exchange::begin() {
-  if (route_->need == Need::nothing && !route_->write) return run();
+  // What needs no token, in the past too, says nothing of the state.
+  if (route_->need == Need::nothing && !route_->write && !(ask_.call_.at && route_->present)) return run();
   api_.backend().fresh([self = shared_from_this(), asked = std::this_thread::get_id()](const Status& status) {
     self->go_on(asked, [self, status] { self->admit(status); });
   });
@@ -109,10 +115,8 @@ void Exchange::admit(const Status& fresh) {
   }
   ask_.view_ = api_.backend().view();
   if (auto answer = authorize()) return finish(std::move(*answer));
-  if (!route_->write) {
-    if (auto answer = go_back()) return finish(std::move(*answer));
-    return run();
-  }
+  if (auto answer = go_back()) return finish(std::move(*answer));
+  if (!route_->write) return run();
   if (auto answer = limit_rate()) return finish(std::move(*answer));
   if (auto answer = read_key()) return finish(std::move(*answer));
   if (const auto row = known_key(ask_.view_); row && !replay(*row)) return;
@@ -167,29 +171,15 @@ std::optional<Response> Exchange::limit_rate() {
 }
 
 std::optional<Response> Exchange::go_back() {
-  const auto& at = ask_.call_.at;
-  if (!at) return std::nullopt;
+  if (!ask_.call_.at) return std::nullopt;
   if (route_->present)
     return ask_.error(
         501, "What this path shows was never in the log, so the past of it is not known: leave /at/… out.");
-  const View& now = ask_.view_;
-  Seq seq = 0;
-  if (const auto* wanted = std::get_if<AtSeq>(&*at)) {
-    seq = wanted->seq;
-    if (seq > now.seq())
-      return ask_.error(404, fmt::format("Seq {} is not there yet: the newest is {}.", seq, now.seq()));
-    if (seq == 0) return ask_.error(404, "The history begins with seq 1.");
-  } else {
-    const auto ms = static_cast<std::int64_t>(std::get<AtTime>(*at).ms);
-    if (ms > std::max(now.at_ms(), ask_.now_ms_))
-      return ask_.error(400, fmt::format("{} lies in the future.", time_z(static_cast<std::uint64_t>(ms))));
-    seq = now.seq_at(ms);
-    if (seq == 0)
-      return ask_.error(404, fmt::format("{} lies before the beginning of this cloud.",
-                                         time_z(static_cast<std::uint64_t>(ms))));
-  }
-  auto view = api_.backend().view_at(seq);
-  if (!view) return ask_.error(503, view.error().text);
+  const auto seq = seq_of(ask_.view_, *ask_.call_.at, ask_.now_ms_);
+  if (!seq) return ask_.error(moment_status(seq.error().code), seq.error().text);
+  if (route_->write) return std::nullopt;  // a token: for the past, but of the present
+  auto view = api_.backend().view_at(*seq);
+  if (!view) return ask_.error(moment_status(view.error().code), view.error().text);
   ask_.view_ = std::move(*view);
   return std::nullopt;
 }
@@ -396,6 +386,7 @@ void Exchange::finish(Response response) {
     response = ask_.error(503, "The state cannot be read here: " + status.error().text);
   if (stale_) response.header("X-Reprise-Stale", "true");
   if (ask_.replayed_) response.header("X-Reprise-Replayed", "true");
+  if (ask_.call_.at && !ask_.view_.is_now()) response.header("X-Reprise-Seq", std::to_string(ask_.view_.seq()));
   api_.metrics().answered(ask_.call_.service, response.status, std::chrono::steady_clock::now() - began_);
   responder_(std::move(response));
 }

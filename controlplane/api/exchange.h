@@ -34,7 +34,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void admit(const Status& fresh);
   std::optional<Response> authorize();
   std::optional<Response> limit_rate();
-  // The view that a read under /at/ asks for.
+  // Under /at/: a read gets that view; or why there is none.
   std::optional<Response> go_back();
   void run();
   void proceed(Plan plan);

@@ -42,8 +42,8 @@ Response show_health(const Api& api) {
 void register_own(Api& api) {
   api.read(Service::none, "/", Need::nothing, show_root);
   api.read(Service::none, "/events", Need::reader, [&api](Ask& ask) { return open_event_stream(ask, api); });
-  api.read(Service::none, "/healthz", Need::nothing, [&api](Ask&) { return show_health(api); });
-  api.read(Service::none, "/metrics", Need::nothing, [&api](Ask&) {
+  api.read_now(Service::none, "/healthz", Need::nothing, [&api](Ask&) { return show_health(api); });
+  api.read_now(Service::none, "/metrics", Need::nothing, [&api](Ask&) {
     return Response(200, "text/plain; version=0.0.4; charset=utf-8",
                     api.metrics().text(api.backend().status()));
   });

@@ -121,9 +121,7 @@ void Router::handle(Request request, Responder responder) {
   add_request_id(responder, call.service, call.request_id);
   if (found.bad_moment)
     return responder(
-        call.error(400, fmt::format("'{}' after /at/ is neither a seq nor an RFC 3339 time such as "
-                                    "2026-11-03T09:08:07Z",
-                                    call.request.segments[1])));
+        call.error(400, fmt::format("'{}' after /at/ {}", call.request.segments[1], not_a_moment)));
   if (found.node == nullptr)
     return responder(call.error(404, "The resource could not be found: no such path here."));
   const auto* route = route_of(*found.node, call.request.method);

@@ -4,7 +4,8 @@
 //   token → actor, rights           401, 403 in the service's format
 //   rate limit of the project       429 (writes)
 //   X-Reprise-Intent                the first answer again; another body: 409 (writes)
-//   a fresh view, or that of /at/…  X-Reprise-Stale: true when the log does not answer; 404, 400: no such moment
+//   a fresh view, or that of /at/…  X-Reprise-Stale: true when the log does not answer; 404, 400: no such moment;
+//                                   X-Reprise-Seq: of the past that was shown
 //   the handler                     a Response, a Change or Later (ask.h)
 //   a Change: intent, decision      its refusal as a status (refusals.h); 503 not done, 504 unknown
 //   then()                          on a view that shows the decision
@@ -62,7 +63,7 @@ class Api {
   // Everything that is not a GET, in the present.
   void write(Service service, Method method, std::string_view pattern, Need need, Handle handle,
              BodyPlan body = {});
-  // A GET of what was never in the log (console, image bytes): under /at/ it is 501.
+  // A GET of what was never in the log (image bytes, metrics): under /at/ it is 501.
   void read_now(Service service, std::string_view pattern, Need need, Handle handle);
 
   const ApiConfig& config() const { return config_; }

@@ -27,5 +27,7 @@ struct AtTime {
 };
 using Moment = std::variant<AtSeq, AtTime>;
 std::optional<Moment> parse_moment(std::string_view text);
+inline constexpr std::string_view not_a_moment =
+    "is neither a seq nor an RFC 3339 time such as 2026-11-03T09:08:07Z";
 
 }  // namespace reprise::api

@@ -333,13 +333,53 @@ TEST_CASE("/at/ shows the past of everything, and changes nothing", "[service]")
   CHECK(rig.ask("GET", "/at/2999-01-01T00:00:00Z" + path).status() == 400);
   CHECK(rig.ask("DELETE", then + path).status() == 405);
 
-  const auto token = rig.ask(
-      "POST", then + "/identity/v3/auth/tokens",
-      R"({"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin",)"
-      R"("domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}})",
-      {{"X-Auth-Token", ""}});
+  const auto ask_token = [&](const std::string& at) {
+    return rig.ask(
+        "POST", at + "/identity/v3/auth/tokens",
+        R"({"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin",)"
+        R"("domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}})",
+        {{"X-Auth-Token", ""}});
+  };
+  const auto token = ask_token(then);
   REQUIRE(token.status() == 201);
   CHECK(token.text("token.catalog.0.endpoints.0.url") == "http://cloud:8700" + then + "/identity");
+  // for a moment that never was there is none: a client learns it with its first request
+  CHECK(ask_token("/at/999999").status() == 404);
+  CHECK(ask_token("/at/2999-01-01T00:00:00Z").status() == 400);
+}
+
+TEST_CASE("/at/ says which record it showed, and what there is instead of what is not there", "[service]") {
+  ApiRig rig;
+  REQUIRE(rig.ask("POST", networks, network_body("then")).status() == 201);
+  const auto seq = rig.projection->head().seq;
+  const auto time_of = [&](Seq at) { return rig.projection->view_at(at)->at_ms(); };
+  const auto text = [](std::int64_t ms) { return time_micros_z(static_cast<std::uint64_t>(ms)); };
+  while (wall_ms() <= time_of(seq)) std::this_thread::yield();
+  REQUIRE(rig.ask("POST", networks, network_body("later")).status() == 201);
+
+  const auto shown = [&](const std::string& at) {
+    return rig.ask("GET", "/at/" + at + networks).header("X-Reprise-Seq");
+  };
+  CHECK(shown(std::to_string(seq)) == std::to_string(seq));
+  CHECK(shown(text(time_of(seq))) == std::to_string(seq));
+  CHECK(shown(text(time_of(seq + 1) - 1)) == std::to_string(seq));  // between two records: the one before
+  CHECK(rig.ask("GET", networks).header("X-Reprise-Seq").empty());
+
+  const auto refused = [&](const std::string& at) {
+    return rig.ask("GET", "/at/" + at + networks).text("NeutronError.message");
+  };
+  const auto newest = fmt::format("the newest is seq {} of {}.", rig.projection->head().seq,
+                                  text(time_of(rig.projection->head().seq)));
+  CHECK(refused("999999") == "Seq 999999 is not there yet: " + newest);
+  CHECK(refused("2999-01-01T00:00:00Z").starts_with("2999-01-01T00:00:00.000000Z lies in the future: the newest"));
+  CHECK(refused("1999-01-01T00:00:00Z").ends_with("it begins with seq 1 of " + text(time_of(1)) + "."));
+  CHECK(refused("yesterday").starts_with("'yesterday' after /at/ is neither a seq nor an RFC 3339 time"));
+
+  // what only a running process knows
+  for (const char* path : {"/metrics", "/healthz"}) {
+    CHECK(rig.ask("GET", "/at/1" + std::string(path)).status() == 501);
+    CHECK(rig.ask("GET", path).status() == 200);
+  }
 }
 
 TEST_CASE("/events has everything once, goes on where it was, and shows each only what is its own",
