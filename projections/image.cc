@@ -10,6 +10,24 @@ std::string Image::property(std::string_view name) const {
   return {};
 }
 
+const char* visibility_word(Visibility visibility) {
+  switch (visibility) {
+    case Visibility::private_:
+      return "private";
+    case Visibility::public_:
+      return "public";
+    case Visibility::shared:
+      return "shared";
+    case Visibility::community:
+      return "community";
+  }
+  return "?";
+}
+
+const char* image_status_word(ImageStatus status) {
+  return status == ImageStatus::active ? "active" : "queued";
+}
+
 namespace image {
 
 void created(State& s, const ImageCreated& e, const Meta& m) {

@@ -57,6 +57,10 @@ struct Image {
   }
 };
 
+// Glance's words.
+const char* visibility_word(Visibility visibility);
+const char* image_status_word(ImageStatus status);
+
 namespace image {
 void created(State&, const ImageCreated&, const Meta&);
 void stored(State&, const ImageStored&, const Meta&);

@@ -8,6 +8,18 @@ namespace reprise {
 
 std::string Subnet::cidr() const { return fmt::format("{}/{}", base.str(), prefix); }
 
+const char* port_status_word(PortStatus status) {
+  switch (status) {
+    case PortStatus::down:
+      return "DOWN";
+    case PortStatus::build:
+      return "BUILD";
+    case PortStatus::active:
+      return "ACTIVE";
+  }
+  return "DOWN";
+}
+
 namespace network {
 
 void created(State& s, const NetworkCreated& e, const Meta& m) {

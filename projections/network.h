@@ -132,6 +132,9 @@ struct Port {
   }
 };
 
+// Neutron's word.
+const char* port_status_word(PortStatus status);
+
 namespace network {
 void created(State&, const NetworkCreated&, const Meta&);
 void updated(State&, const NetworkUpdated&, const Meta&);

@@ -4,6 +4,21 @@
 
 namespace reprise {
 
+const char* server_status_word(const Server& server) {
+  switch (server.status) {
+    case ServerStatus::build:
+      return "BUILD";
+    case ServerStatus::shutoff:
+      return "SHUTOFF";
+    case ServerStatus::error:
+      return "ERROR";
+    case ServerStatus::active:
+      break;
+  }
+  if (server.task == TaskState::rebooting) return "REBOOT";
+  return server.task == TaskState::rebooting_hard ? "HARD_REBOOT" : "ACTIVE";
+}
+
 const char* task_state_word(TaskState task) {
   switch (task) {
     case TaskState::none:

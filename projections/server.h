@@ -105,6 +105,8 @@ struct Server {
   }
 };
 
+// Nova's word: ACTIVE, REBOOT, …
+const char* server_status_word(const Server& server);
 // Nova's word: spawning, powering-on, …; empty: none.
 const char* task_state_word(TaskState task);
 

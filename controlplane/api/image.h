@@ -22,9 +22,7 @@ Response no_image(const Ask& ask, std::string_view id);
 // 403, when it is not the actor's to change.
 std::optional<Response> foreign_image(const Ask& ask, const Image& image);
 
-const char* visibility_word(Visibility visibility);
 std::optional<Visibility> parse_visibility(std::string_view word);
-const char* image_status_word(ImageStatus status);
 
 void write_image(JsonWriter& json, const Image& image);
 Plan print_image(Ask& ask, ImageId id, int status);

@@ -32,29 +32,11 @@ void write_known(JsonWriter& json, std::string_view key, bool known, Number numb
 bool is_image_attribute(std::string_view name) { return has(settable, name) || has(read_only, name); }
 bool is_read_only_attribute(std::string_view name) { return has(read_only, name); }
 
-const char* visibility_word(Visibility visibility) {
-  switch (visibility) {
-    case Visibility::private_:
-      return "private";
-    case Visibility::public_:
-      return "public";
-    case Visibility::shared:
-      return "shared";
-    case Visibility::community:
-      return "community";
-  }
-  return "?";
-}
-
 std::optional<Visibility> parse_visibility(std::string_view word) {
   for (const auto visibility :
        {Visibility::private_, Visibility::public_, Visibility::shared, Visibility::community})
     if (word == visibility_word(visibility)) return visibility;
   return std::nullopt;
-}
-
-const char* image_status_word(ImageStatus status) {
-  return status == ImageStatus::active ? "active" : "queued";
 }
 
 std::string check_formats(std::string_view disk, std::string_view container) {

@@ -8,18 +8,6 @@ namespace {
 constexpr std::size_t name_chars_max = 255;
 constexpr std::size_t fixed_ips_max = 5;
 
-const char* status_word(PortStatus status) {
-  switch (status) {
-    case PortStatus::down:
-      return "DOWN";
-    case PortStatus::build:
-      return "BUILD";
-    case PortStatus::active:
-      return "ACTIVE";
-  }
-  return "DOWN";
-}
-
 // Who runs a port, for admins.
 std::string host_of(const Ask& ask, const Port& port) {
   const auto server = port.server ? ask.view().find<Server>(port.server) : std::nullopt;
@@ -38,7 +26,7 @@ Attributes port_row(const Ask& ask, const Port& port) {
       .text("network_id", port.network.str())
       .text("mac_address", port.mac.str())
       .json("fixed_ips", fixed + "]")
-      .text("status", status_word(port.status))
+      .text("status", port_status_word(port.status))
       .flag("admin_state_up", port.admin_up)
       .text("device_id", port.server      ? port.server.str()
                          : port.is_dhcp() ? "dhcp-" + port.network.str()

@@ -49,21 +49,6 @@ std::uint64_t ms(std::int64_t time) { return static_cast<std::uint64_t>(std::max
 
 }  // namespace
 
-const char* server_status_word(const Server& server) {
-  switch (server.status) {
-    case ServerStatus::build:
-      return "BUILD";
-    case ServerStatus::shutoff:
-      return "SHUTOFF";
-    case ServerStatus::error:
-      return "ERROR";
-    case ServerStatus::active:
-      break;
-  }
-  if (server.task == TaskState::rebooting) return "REBOOT";
-  return server.task == TaskState::rebooting_hard ? "HARD_REBOOT" : "ACTIVE";
-}
-
 const char* vm_state_word(const Server& server) {
   switch (server.status) {
     case ServerStatus::build:

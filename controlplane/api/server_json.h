@@ -9,7 +9,6 @@
 namespace reprise::api {
 
 // nova's words for a server's state.
-const char* server_status_word(const Server& server);  // ACTIVE, REBOOT, …
 const char* vm_state_word(const Server& server);       // active, building, …
 int power_state_number(const Server& server);          // 0 none, 1 running, 4 shut down
 

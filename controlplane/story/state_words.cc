@@ -38,21 +38,7 @@ void add(std::vector<Unsettled>& list, std::size_t most, std::size_t& all, Unset
 }  // namespace
 
 std::string server_status(const Server& server) {
-  std::string status;
-  switch (server.status) {
-    case ServerStatus::build:
-      status = "BUILD";
-      break;
-    case ServerStatus::active:
-      status = "ACTIVE";
-      break;
-    case ServerStatus::shutoff:
-      status = "SHUTOFF";
-      break;
-    case ServerStatus::error:
-      status = "ERROR";
-      break;
-  }
+  const char* status = server_status_word(server);
   return server.task == TaskState::none ? status : fmt::format("{} ({})", status, task_state_word(server.task));
 }
 
@@ -84,10 +70,10 @@ std::string state_words(const View& view, AnyId object) {
     return words;
   }
   if (const auto port = view.find<Port>(object.as<PortId>()))
-    return fmt::format("{}{}", wire::EnumNamePortStatus(port->status),
+    return fmt::format("{}{}", port_status_word(port->status),
                        port->server ? ", of server " + port->server.str() : "");
   if (const auto image = view.find<Image>(object.as<ImageId>()))
-    return wire::EnumNameImageStatus(image->status);
+    return image_status_word(image->status);
   if (const auto node = view.find<Node>(object.as<NodeId>()))
     return node->reason.empty() ? node_status(*node)
                                 : fmt::format("{}: {}", node_status(*node), node->reason);
