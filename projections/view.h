@@ -56,6 +56,9 @@ class View {
   // whole entry (index key and row key) to begin behind.
   template <class Row, class F>
   void each_by(std::uint8_t index, const std::string& prefix, F&& f, const std::string& after = {}) const;
+  // Every row that is not the same in both views, in key order: f(before, after), null where it is not there.
+  template <class Row, class F>
+  static void each_changed(const View& from, const View& to, F&& f);
   // The keys alone, without reading the rows.
   template <class Row, class F>
   void each_key_by(std::uint8_t index, const std::string& prefix, F&& f) const;
@@ -143,6 +146,25 @@ void View::each(F&& f, const std::optional<typename Row::Key>& after) const {
   for (Cursor at(*this, from, row_key(Row::table + 1, {})); at.valid(); at.next()) {
     auto row = row_of<Row>(at.value());
     if (!row || !goes_on(f, *row)) return;
+  }
+}
+
+template <class Row, class F>
+void View::each_changed(const View& from, const View& to, F&& f) {
+  const std::string begin = row_key(Row::table, {}), end = row_key(Row::table + 1, {});
+  Cursor a(from, begin, end), b(to, begin, end);
+  while (true) {
+    const bool in_a = a.valid() && (!b.valid() || a.key() <= b.key());
+    const bool in_b = b.valid() && (!a.valid() || b.key() <= a.key());
+    if (!in_a && !in_b) return;
+    if (!in_a || !in_b || a.value() != b.value()) {
+      const auto before = in_a ? from.row_of<Row>(a.value()) : std::nullopt;
+      const auto after = in_b ? to.row_of<Row>(b.value()) : std::nullopt;
+      if (in_a != before.has_value() || in_b != after.has_value()) return;  // damaged: it is noted
+      f(before ? &*before : nullptr, after ? &*after : nullptr);
+    }
+    if (in_a) a.next();
+    if (in_b) b.next();
   }
 }
 

@@ -138,6 +138,40 @@ TEST_CASE("now, and at every seq, a view reads what the state was") {
   }
 }
 
+TEST_CASE("what differs between two seqs is just what makes the one the other") {
+  const Past past;
+  const Seq head = past.states.size();
+  for (const auto& [a, b] : {std::pair<Seq, Seq>{1, head}, {head / 2, head / 2 + 1}, {head / 3, head}, {9, 9}}) {
+    const auto from = View::at(past.store->snapshot(), a);
+    const View to = b == head ? View::now(past.store->snapshot()) : std::move(*View::at(past.store->snapshot(), b));
+    REQUIRE(from.ok());
+    std::size_t differing = 0;
+    const auto compare = [&]<class Row>(const Table<Row>& then, const Table<Row>& now) {
+      std::map<typename Row::Key, Row> rows;
+      then.each([&](const Row& row) { rows.emplace(row.key(), row); });
+      View::each_changed<Row>(*from, to, [&](const Row* before, const Row* after) {
+        ++differing;
+        REQUIRE((before || after));
+        if (before && after) CHECK_FALSE(*before == *after);
+        if (before) {
+          const auto at = rows.find(before->key());
+          REQUIRE(at != rows.end());
+          CHECK(at->second == *before);
+          rows.erase(at);
+        }
+        if (after) CHECK(rows.emplace(after->key(), *after).second);
+      });
+      std::map<typename Row::Key, Row> want;
+      now.each([&](const Row& row) { want.emplace(row.key(), row); });
+      CHECK(rows == want);
+    };
+#define TABLE(Row, member) compare(past.states[a - 1].member, past.states[b - 1].member);
+#include "projections/tables.def"
+#undef TABLE
+    CHECK((differing == 0) == (a == b));
+  }
+}
+
 TEST_CASE("a view does not move while the store goes on") {
   TemporaryFolder folder;
   auto store = std::move(*Store::open({.dir = folder.path()}));
