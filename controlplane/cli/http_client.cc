@@ -141,6 +141,16 @@ std::string HttpAnswer::header(std::string_view name) const {
   return {};
 }
 
+std::string url_escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                       std::string_view("-._~").find(c) != std::string_view::npos;
+    escaped += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return escaped;
+}
+
 Result<HttpUrl> parse_url(std::string_view text) {
   constexpr std::string_view scheme = "http://";
   if (!text.starts_with(scheme))

@@ -19,6 +19,9 @@ struct HttpUrl {
 };
 Result<HttpUrl> parse_url(std::string_view text);  // http://HOST[:PORT][/PATH]
 
+// As a value in a query: everything but letters, digits, '-', '.', '_' and '~' as %XX (RFC 3986).
+std::string url_escaped(std::string_view text);
+
 struct HttpAnswer {
   int status = 0;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case

@@ -6,6 +6,7 @@
 
 #include "controlplane/cli/config_check.h"
 #include "controlplane/cli/init.h"
+#include "controlplane/cli/past.h"
 #include "controlplane/cli/reading.h"
 #include "controlplane/cli/serve.h"
 #include "controlplane/cli/verify.h"
@@ -23,6 +24,7 @@ class Program {
     add_init();
     add_serve();
     add_reading();
+    add_past();
     add_verify();
     add_config();
   }
@@ -84,6 +86,34 @@ class Program {
     runs(why, why_, run_why);
   }
 
+  void add_past() {
+    auto* diff =
+        command(app_, "diff", "what differs between two moments, object by object, and by whose intent");
+    diff->add_option("FROM", diff_.from, "a seq, or an RFC 3339 time")->required();
+    diff->add_option("TO", diff_.to, "a seq, or an RFC 3339 time (default: the newest)");
+    runs(diff, diff_, run_diff);
+    auto* whatif = command(app_, "whatif", "a placement decided again, node by node, changing nothing");
+    auto& w = whatif_;
+    whatif->add_option("ID", w.id, "of a server or volume, as it was placed or refused; none: of a new one");
+    whatif->add_option("--at", w.at,
+                       "in the state of: SEQ, an RFC 3339 time, now (default: ID's own, or now)");
+    whatif->add_option("--flavor", w.flavor, "with that flavor's amounts");
+    whatif->add_option("--vcpus", w.vcpus, "with so many vCPUs");
+    whatif->add_option("--ram", w.ram_mib, "with so much memory, in MiB");
+    whatif->add_option("--disk", w.disk_gib, "with so much disk, in GiB");
+    whatif->add_option("--zone", w.zone, "in that availability zone (\"\": any)");
+    whatif->add_option("--host", w.host, "on that node (\"\": any)");
+    whatif->add_option("--without", w.without, "as if that node were disabled (again for more)")
+        ->allow_extra_args(false);
+    whatif->add_option("--with", w.with, "as if that node were up and enabled (again for more)")
+        ->allow_extra_args(false);
+    whatif->add_option("--cpu-times", w.vcpus_times, "every node offers so many times its vCPUs");
+    whatif->add_option("--ram-times", w.ram_times, "every node offers so many times its memory");
+    whatif->add_option("--disk-times", w.disk_times, "every node offers so many times its disk");
+    whatif->add_option("--count", w.count, "that many of it, one after the other");
+    runs(whatif, whatif_, run_whatif);
+  }
+
   void add_verify() {
     auto* verify = command(app_, "verify", "replays the log from zero and proves every record");
     verify->add_option("--log", verify_.log, "the log (default: the configured one)");
@@ -112,6 +142,8 @@ class Program {
   StatusOptions status_;
   EventsOptions events_;
   WhyOptions why_;
+  DiffOptions diff_;
+  WhatIfOptions whatif_;
   VerifyOptions verify_;
   ConfigCheckOptions check_;
   ConfigDefaultOptions default_;

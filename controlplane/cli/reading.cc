@@ -4,8 +4,7 @@
 
 #include <charconv>
 
-#include "controlplane/cli/cloud_access.h"
-#include "controlplane/cli/terminal.h"
+#include "controlplane/cli/answer.h"
 #include "controlplane/story/event_line.h"
 #include "controlplane/story/status.h"
 #include "controlplane/story/why.h"
@@ -14,34 +13,6 @@ namespace reprise::cli {
 namespace {
 
 constexpr std::size_t records_at_once = 64;
-
-// Asks the server when there is one, else the folder.
-template <class Online, class Offline>
-Result<std::string> ask(const Common& common, Online&& online, Offline&& offline) {
-  const auto server = find_server(common);
-  if (!server) return server.error();
-  if (*server) {
-    const auto cloud = OnlineCloud::connect(**server);
-    if (!cloud) return cloud.error();
-    return online(*cloud);
-  }
-  const auto cloud = OfflineCloud::open(common);
-  if (!cloud) return cloud.error();
-  return offline(*cloud);
-}
-
-int print(const Common& common, const Result<std::string>& answer,
-          Result<std::string> (*words)(std::string_view, bool)) {
-  if (!answer) return fail(common, answer.error());
-  if (common.json) {
-    fmt::print("{}{}", *answer, answer->ends_with('\n') ? "" : "\n");
-    return exit_well;
-  }
-  const auto text = words(*answer, wants_colour());
-  if (!text) return fail(common, text.error());
-  fmt::print("{}", *text);
-  return exit_well;
-}
 
 class EventPrinter {
  public:

@@ -17,6 +17,7 @@
 #include "controlplane/cli/log_access.h"
 #include "controlplane/cli/node_drivers.h"
 #include "controlplane/cli/process_status.h"
+#include "controlplane/story/routes.h"
 #include "events/chain.h"
 
 namespace reprise::cli {
@@ -166,6 +167,7 @@ Status Process::start_api() {
                      .token_lifetime_ms = c.token_s * 1000});
   api::register_all(*api_->api);
   register_process_routes(*api_->api, *this);
+  story::register_routes(*api_->api);
   sweep_images(images);
   auto server = api::HttpServer::start({.address = c.listen,
                                         .port = static_cast<std::uint16_t>(c.port),

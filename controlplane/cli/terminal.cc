@@ -160,6 +160,78 @@ std::string weighing_text(const Reader& weighed, const Ink& ink) {
   return text;
 }
 
+std::string quoted_if_empty(const Reader& value) { return value.text().empty() ? "\"\"" : value.text(); }
+
+std::string diff_fields(const Reader& object, const Ink& ink) {
+  std::string text;
+  object["fields"].each([&](const Reader& field) {
+    const Reader from = field["from"], to = field["to"];
+    std::string value;
+    if (field["secret"].truth()) value = ink.dim("(a secret, not shown)");
+    else if (from.there() && to.there())
+      value = fmt::format("{} → {}", ink.red(quoted_if_empty(from)), ink.green(quoted_if_empty(to)));
+    else value = quoted_if_empty(from.there() ? from : to);
+    text += fmt::format("    {:<18} {}\n", field["name"].text(), value);
+  });
+  return text;
+}
+
+// Who or what made the decision, in short.
+std::string cause_words(const Reader& step) {
+  const Reader intent = step["intent"];
+  if (step["cause"].text() == "report") {
+    const std::string node = step["node_name"].text();
+    return (node.empty() ? "a node" : node) + " reported";
+  }
+  if (!intent.there()) return step["cause"].text() == "timer" ? "a deadline passed" : "the controller";
+  const std::string user = intent["user_name"].text();
+  return fmt::format("{}{} asked {}{}", user.empty() ? "somebody" : user,
+                     user.empty() ? "" : " (project " + intent["project_name"].text() + ")",
+                     intent["type"].text(), user.empty() ? "" : " (" + intent["request_id"].text() + ")");
+}
+
+std::string diff_step(const Reader& step, const Ink& ink) {
+  std::string events;
+  step["events"].each(
+      [&](const Reader& event) { events += (events.empty() ? "" : ", ") + event["event"]["type"].text(); });
+  return fmt::format("    {} {}{}\n",
+                     ink.dim(fmt::format("seq {:<6} {}", step["seq"].number(), step["at"].text())),
+                     cause_words(step), events.empty() ? "" : ": " + events);
+}
+
+std::string diff_object(const Reader& object, const Ink& ink) {
+  const std::string change = object["change"].text();
+  const std::string name = object["name"].text(), id = object["id"].text();
+  const std::string head = fmt::format("{} {} {}",
+                                       change == "made"      ? "+"
+                                       : change == "deleted" ? "-"
+                                                             : "~",
+                                       object["kind"].text(), name.empty() ? id : name);
+  std::string text = fmt::format("{}{}\n",
+                                 change == "made"      ? ink.green(head)
+                                 : change == "deleted" ? ink.red(head)
+                                                       : ink.bold(head),
+                                 name.empty() || name == id ? "" : " " + ink.dim(id));
+  text += diff_fields(object, ink);
+  if (const auto left = object["by_left_out"].number())
+    text += fmt::format("    ({} earlier records were not looked at)\n", left);
+  object["by"].each([&](const Reader& step) { text += diff_step(step, ink); });
+  return text + "\n";
+}
+
+std::string whatif_node(const Reader& node, std::int64_t count, const Ink& ink) {
+  const bool fits = node["fits"].truth(), chosen = node["chosen"].truth();
+  const Reader free = node["free"];
+  std::string line =
+      fmt::format("  {:<20} {} vCPUs, {} MiB, {} GiB free: {}", node["name"].text(), free["vcpus"].number(),
+                  free["ram_mib"].number(), free["disk_gib"].number(),
+                  fits ? fmt::format("fits, weight {}", node["weight"].number()) : node["verdict"].text());
+  if (count > 1 && node["placed"].number()) line += fmt::format(", {} of them", node["placed"].number());
+  if (chosen) line += "  <- chosen";
+  if (node["decided"].truth()) line += chosen ? ", as it was" : "  <- it was chosen";
+  return (chosen ? ink.green(line) : fits ? line : ink.red(line)) + "\n";
+}
+
 }  // namespace
 
 bool wants_colour() {
@@ -214,6 +286,61 @@ Result<std::string> why_text(std::string_view text, bool colour) {
     if (step["weighed"].there()) out += weighing_text(step["weighed"], ink);
   });
   return out;
+}
+
+Result<std::string> diff_text(std::string_view text, bool colour) {
+  const auto value = parse(text);
+  if (!value) return value.error();
+  const Reader root(&*value);
+  const Ink ink{colour};
+  std::string out;
+  for (const char* end : {"from", "to"})
+    out += fmt::format("{:<5} seq {}  {}\n", end, root[end]["seq"].number(), ink.dim(root[end]["at"].text()));
+  const auto all = root["objects_in_all"].number();
+  out += all ? fmt::format("{} object{} differ{}\n\n", all, all == 1 ? "" : "s", all == 1 ? "s" : "")
+             : "nothing differs\n";
+  root["objects"].each([&](const Reader& object) { out += diff_object(object, ink); });
+  if (const auto more = all - static_cast<std::int64_t>(root["objects"].size()); more > 0)
+    out += fmt::format("… and {} more: choose moments that lie closer together\n", more);
+  return out;
+}
+
+Result<std::string> whatif_text(std::string_view text, bool colour) {
+  const auto value = parse(text);
+  if (!value) return value.error();
+  const Reader root(&*value);
+  const Ink ink{colour};
+  const Reader request = root["request"], decided = root["decided"];
+  const auto count = root["count"].number(), placed = root["placed"].number();
+  std::string out;
+  if (const auto object = root["object"].text(); !object.empty())
+    out += fmt::format("{} {}\n", ink.bold(root["name"].text()), object);
+  if (decided.there())
+    out += fmt::format(
+        "seq {} says: {}\n", decided["seq"].number(),
+        decided["node"].text().empty() ? ink.red("no node fits") : "placed on " + decided["name"].text());
+  out += fmt::format("in the state of seq {}, {}{} vCPUs, {} MiB of RAM, {} GiB of disk{}{}:\n",
+                     root["seq"].number(), count > 1 ? fmt::format("{} times ", count) : "",
+                     request["vcpus"].number(), request["ram_mib"].number(), request["disk_gib"].number(),
+                     request["zone"].text().empty() ? "" : ", zone " + request["zone"].text(),
+                     request["host"].text().empty() ? "" : ", host " + request["host"].text());
+  root["changes"].each([&](const Reader& change) { out += "  (" + change.text() + ")\n"; });
+  root["nodes"].each([&](const Reader& node) { out += whatif_node(node, count, ink); });
+  if (const auto more = root["considered"].number() - static_cast<std::int64_t>(root["nodes"].size());
+      more > 0)
+    out += fmt::format("  … and {} more\n", more);
+  const std::string verdict =
+      count > 1 ? fmt::format("{} of {} find a node", placed, count)
+      : placed  ? fmt::format("it fits on {} of {} nodes", root["fits"].number(), root["considered"].number())
+                : "no node fits";
+  return out + (placed == count ? ink.green(verdict) : ink.red(verdict)) + "; nothing was changed\n";
+}
+
+bool all_placed(std::string_view text) {
+  const auto value = parse(text);
+  if (!value) return false;
+  const Reader root(&*value);
+  return root["placed"].number() == root["count"].number();
 }
 
 Result<std::string> event_text(std::string_view line, bool colour) {

@@ -14,6 +14,10 @@ bool wants_colour();
 
 Result<std::string> status_text(std::string_view json, bool colour);
 Result<std::string> why_text(std::string_view json, bool colour);
+Result<std::string> diff_text(std::string_view json, bool colour);
+Result<std::string> whatif_text(std::string_view json, bool colour);
+// Of a whatif's JSON: did all that was asked for find a node?
+bool all_placed(std::string_view json);
 // One line of GET /events as one line of words.
 Result<std::string> event_text(std::string_view line, bool colour);
 

@@ -78,9 +78,15 @@ std::optional<Weighing> weigh_again(const State& before, const Decision& decisio
                                     AnyId object) {
   const auto placing = placing_of(&before, decision, intent, object);
   if (!placing || !placing->request) return std::nullopt;
-  Weighing weighing{.request = *placing->request, .chosen = placing->chosen};
-  for (const auto& weighed : weigh_all(before, weighing.request)) {
-    const Node* node = before.nodes.find(weighed.node);
+  Weighing weighing = weigh(before, *placing->request);
+  weighing.chosen = placing->chosen;
+  return weighing;
+}
+
+Weighing weigh(const State& state, const PlacementRequest& request) {
+  Weighing weighing{.request = request};
+  for (const auto& weighed : weigh_all(state, request)) {
+    const Node* node = state.nodes.find(weighed.node);
     weighing.nodes.push_back({weighed, node ? node->name : weighed.node.str()});
   }
   std::stable_sort(weighing.nodes.begin(), weighing.nodes.end(), [](const auto& a, const auto& b) {

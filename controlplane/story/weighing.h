@@ -20,6 +20,9 @@ struct Weighing {
   std::vector<Row> nodes;  // those that fit first, the heaviest before the lighter
 };
 
+// Every node weighed for that request; `chosen` stays none.
+Weighing weigh(const State& state, const PlacementRequest& request);
+
 // The state that the decision `index` of a record was made in: that before the record, with the decisions
 // before it. `before`: the view at the record's seq - 1.
 Result<State> state_before(const View& before, const Record& record, std::uint32_t index);

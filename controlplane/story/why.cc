@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "controlplane/api/json_writer.h"
-#include "controlplane/api/timestamp.h"
+#include "controlplane/story/cause.h"
 #include "controlplane/story/names.h"
 #include "controlplane/story/state_words.h"
 #include "controlplane/story/weighing.h"
@@ -105,45 +104,17 @@ class Teller {
 
   Status tell_decision(const Record& record, std::uint32_t index) {
     const Decision& decision = record.decisions[index];
-    std::optional<Intent> intent;
-    if (decision.cause == Cause::intent)
-      if (auto decoded = decode_intent(decision.intent)) intent = std::move(*decoded);
+    const auto intent = intent_of(decision);
     const auto events = relevant(decision, intent ? &*intent : nullptr);
     if (events.empty()) return {};
     auto then = source_.view_at(record.seq);
     if (!then) return then.error();
     json_.begin_object();
-    json_.field("seq", record.seq).field("at", api::time_micros_z(static_cast<std::uint64_t>(record.at_ms)));
-    json_.field("cause", wire::EnumNameCause(decision.cause));
-    if (intent) tell_intent(*then, *intent);
-    if (decision.cause == Cause::report) {
-      json_.field("node", decision.node.str()).field("node_name", name_of(*then, decision.node.as<AnyId>()));
-      json_.field("report", decision.report);
-    }
-    const NameOf label = labels(*then);
-    json_.array("events");
-    for (const Event* event : events)
-      json_.begin_object()
-          .field("words", print_words(*event, label))
-          .key("event")
-          .raw(event_json(*event))
-          .end_object();
-    json_.end_array();
+    write_cause(json_, *then, record, decision, intent ? &*intent : nullptr);
+    write_events(json_, *then, events);
     if (auto weighed = tell_weighing(record, index, intent ? &*intent : nullptr); !weighed) return weighed;
     json_.end_object();
     return {};
-  }
-
-  void tell_intent(const View& then, const Intent& intent) {
-    json_.object("intent");
-    json_.field("id", intent.id.str()).field("request_id", intent.request_id);
-    json_.field("user", intent.user.hex()).field("user_name", name_of(then, intent.user.as<AnyId>()));
-    json_.field("project", intent.project.hex())
-        .field("project_name", name_of(then, intent.project.as<AnyId>()));
-    json_.field("client", intent.client).field("key", intent.key);
-    json_.field("asked_at", api::time_micros_z(static_cast<std::uint64_t>(intent.sent_ms)));
-    json_.field("words", print_words(intent, labels(then)));
-    json_.end_object();
   }
 
   Status tell_weighing(const Record& record, std::uint32_t index, const Intent* intent) {
