@@ -21,6 +21,7 @@ using api::JsonWriter;
 struct Decided {
   Seq seq = 0;
   std::int64_t at_ms = 0;
+  std::string name;  // of the object then; a refused one has none
   State before;
   Weighing weighing;
 };
@@ -42,7 +43,10 @@ Result<Decided> find_decided(const View& now, const Source& source, AnyId object
       if (!state) return state.error();
       const auto intent = intent_of(decision);
       auto weighing = weigh_again(*state, decision, intent ? &*intent : nullptr, object);
-      if (weighing) return Decided{*seq, record->at_ms, std::move(*state), std::move(*weighing)};
+      if (!weighing) continue;
+      const auto after = source.view_at(*seq);
+      if (!after) return after.error();
+      return Decided{*seq, record->at_ms, name_of(*after, object), std::move(*state), std::move(*weighing)};
     }
   }
   return {Errc::not_found,
@@ -198,8 +202,8 @@ class Weigher {
     json.begin_object()
         .field("seq", seq_)
         .field("at", api::time_micros_z(static_cast<std::uint64_t>(at_ms_)));
-    if (what_.object) json.field("object", what_.object.str()).field("name", name_of(now_, what_.object));
     if (decided_) {
+      json.field("object", what_.object.str()).field("name", decided_->name);
       const NodeId node = decided_->weighing.chosen;
       json.object("decided").field("seq", decided_->seq).field("node", node ? node.str() : "");
       json.field("name", node ? name_of(now_, node.as<AnyId>()) : "").end_object();

@@ -138,5 +138,31 @@ between() {  # just before the record after $before: still as of $before, and th
   curl -sfD - -o /dev/null -H "X-Auth-Token: $token" "$api/at/$moment/compute/v2.1/servers" | tr -d '\r' | grep -qix "x-reprise-seq: $before"
 }
 check 'between two records: as of the one before' between
+
+# --- what made the difference, and what would have been
+told() { grep -qF -- "$1" <<< "$words"; }
+check "diff $before $after" "$reprise" diff "$before" "$after" --state "$state"
+words=$out
+for line in "- server $name $server" "- volume $name $volume" "- network $name" ": ServerDeleting" "asked DeleteVolume (req-"; do
+  check "  says: $line" told "$line"
+done
+check "diff $none $time" "$reprise" diff "$none" "$time" --state "$state"
+words=$out
+for line in "+ server $name $server" 'ACTIVE' 'asked CreateServer (req-'; do check "  says: $line" told "$line"; done
+check 'diff in JSON' "$reprise" diff "$before" "$after" --state "$state" --json
+online=$out
+check 'whatif: the server again' "$reprise" whatif "$server" --state "$state" --json
+host=$(jq -r .decided.name <<< "$out")
+check '  it is chosen again where it was' is 1 jq '[.nodes[] | select(.chosen and .decided)] | length' <<< "$out"
+check "whatif: without $host" says 'left out here' bash -c "! '$reprise' whatif $server --without '$host' --state '$state' --json"
+check 'whatif: would it fit now' "$reprise" whatif "$server" --at now --state "$state"
+check 'whatif: too much of it' says 'find a node' "$reprise" whatif --flavor m1.large --count 10000 --state "$state"
 check 'image delete' openstack image delete "$name"
+if [[ $serve ]]; then
+  kill "$serve"; wait "$serve"; serve=''
+  same_offline() { [[ $("$reprise" diff "$before" "$after" --state "$state" --json) == "$online" ]]; }
+  check 'the folder tells the same without a server' same_offline
+  check 'status without a server' "$reprise" status --state "$state"
+  check 'whatif without a server' "$reprise" whatif "$server" --state "$state"
+fi
 printf '%d passed, 0 failed\n' "$passed"

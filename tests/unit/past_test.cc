@@ -274,6 +274,11 @@ TEST_CASE("whatif: a placed server again, without its node, elsewhere in time, a
   CHECK(node_called(past.whatif("vcpus=1&with=" + chosen + "&host=" + chosen), chosen).at("fits").as_bool());
   CHECK(past.head() == placed);
 
+  // what is gone is still known by its name
+  REQUIRE(past.cloud.ask("DELETE", "/compute/v2.1/servers/" + id).status() == 204);
+  past.cloud.until_status("/compute/v2.1/servers/" + id, 404);
+  CHECK(past.whatif("object=" + id).at("name") == "web");
+
   for (const char* bad : {"", "vcpus=x", "object=web", "vcpus=-1", "vcpus=1&count=0", "vcpus=1&ram_times=-1",
                           "vcpus=1&without=nowhere", "flavor=nothing", "vcpus=1&at=yesterday"})
     CHECK(past.cloud.ask("GET", std::string("/whatif?") + bad).status() == 400);
