@@ -41,6 +41,11 @@ struct ControllerConfig {
   std::int64_t pipeline_max = 8;
 };
 
+struct VerifyConfig {
+  double cpu_share = 0.05;
+  std::int64_t pause_h = 24;
+};
+
 struct AgentConfig {
   std::string node;
   std::string zone = "nova";
@@ -91,6 +96,7 @@ struct Config {
   ApiConfig api;
   LogConfig log;
   ControllerConfig controller;
+  VerifyConfig verify;
   AgentConfig agent;
   SimulatedConfig simulated;
   LibvirtConfig libvirt;

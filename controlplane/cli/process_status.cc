@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "controlplane/story/status.h"
 #include "controlplane/story/why.h"
 
 namespace reprise::cli {
@@ -13,7 +12,8 @@ story::AgentLine line_of(const char* kind, const AgentStatus& status) {
 }
 
 story::Running running_of(const ProcessStatus& process, ProjectionStatus projection) {
-  story::Running running{.roles = process.roles, .projection = std::move(projection)};
+  story::Running running{
+      .roles = process.roles, .projection = std::move(projection), .verification = process.verification};
   if (const auto& c = process.controller)
     running.controller = {role_name(c->role), c->id, c->reason, c->claims, c->decisions, c->held};
   for (const auto& node : process.nodes)

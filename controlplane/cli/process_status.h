@@ -9,6 +9,7 @@
 #include "agents/core/agent_host.h"
 #include "controlplane/api/service.h"
 #include "controlplane/controller.h"
+#include "controlplane/story/status.h"
 
 namespace reprise::cli {
 
@@ -16,6 +17,7 @@ struct ProcessStatus {
   std::vector<std::string> roles;
   std::optional<Controller::Status> controller;
   std::vector<AgentHost::NodeStatus> nodes;
+  std::optional<story::VerificationLine> verification;
 };
 
 class ProcessStatusSource {

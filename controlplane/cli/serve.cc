@@ -15,6 +15,7 @@
 #include "controlplane/cli/config_choice.h"
 #include "controlplane/cli/controller_thread.h"
 #include "controlplane/cli/log_access.h"
+#include "controlplane/cli/log_patrol.h"
 #include "controlplane/cli/node_drivers.h"
 #include "controlplane/cli/process_status.h"
 #include "controlplane/story/routes.h"
@@ -41,6 +42,7 @@ class Process final : public ProcessStatusSource {
  private:
   Status open_projection(std::function<void(const Error&)> broken);
   void start_controller();
+  void start_patrol();
   Status start_agents();
   Status start_api();
   void sweep_images(const std::string& directory);
@@ -53,6 +55,7 @@ class Process final : public ProcessStatusSource {
   std::unique_ptr<Log> log_;
   std::unique_ptr<Projection> projection_;
   Waiters::Id broken_waiter_ = 0;
+  std::unique_ptr<LogPatrol> patrol_;
   std::unique_ptr<ControllerThread> controller_;
   std::unique_ptr<NodeSet> nodes_;
   std::unique_ptr<AgentHost> agents_;
@@ -91,6 +94,7 @@ Status Process::start(std::function<void(const Error&)> broken) {
   if (!log) return log.error();
   log_ = std::move(*log);
   if (auto done = open_projection(std::move(broken)); !done) return done;
+  if (config_.verify.cpu_share > 0) start_patrol();
   if (config_.has_role("controller")) start_controller();
   if (config_.has_role("agent"))
     if (auto done = start_agents(); !done) return done;
@@ -122,6 +126,14 @@ void Process::start_controller() {
   options.batch_max = static_cast<std::size_t>(c.batch_max);
   options.pipeline_max = static_cast<std::size_t>(c.pipeline_max);
   controller_ = std::make_unique<ControllerThread>(*log_, *projection_, std::move(options), say);
+}
+
+void Process::start_patrol() {
+  patrol_ = std::make_unique<LogPatrol>(*log_, *projection_,
+                                        LogPatrolOptions{.cpu_share = config_.verify.cpu_share,
+                                                         .pause = std::chrono::hours(config_.verify.pause_h),
+                                                         .file = state_.verified()},
+                                        say);
 }
 
 Status Process::start_agents() {
@@ -168,6 +180,7 @@ Status Process::start_api() {
   api::register_all(*api_->api);
   register_process_routes(*api_->api, *this);
   story::register_routes(*api_->api);
+  if (patrol_) api_->metrics.watch([this](auto& registry) { count(registry, patrol_->status()); });
   sweep_images(images);
   auto server = api::HttpServer::start({.address = c.listen,
                                         .port = static_cast<std::uint16_t>(c.port),
@@ -214,6 +227,7 @@ ProcessStatus Process::process_status() const {
   ProcessStatus status{.roles = config_.roles};
   if (controller_) status.controller = controller_->status().controller;
   if (agents_) status.nodes = agents_->status();
+  if (patrol_) status.verification = patrol_->status();
   return status;
 }
 
@@ -225,6 +239,7 @@ void Process::stop() {
     agents_->stop();
   }
   if (controller_) controller_->stop();
+  if (patrol_) patrol_->stop();
   if (projection_) {
     projection_->cancel(broken_waiter_);
     projection_->stop();
@@ -233,6 +248,7 @@ void Process::stop() {
   agents_.reset();
   nodes_.reset();
   controller_.reset();
+  patrol_.reset();
   projection_.reset();
   log_.reset();
 }

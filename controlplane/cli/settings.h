@@ -67,6 +67,10 @@ void each_setting(C& c, F&& f) {
   f("controller", "batch_max", c.controller.batch_max, Whole{1, 4096}, "decisions in one record");
   f("controller", "pipeline_max", c.controller.pipeline_max, Whole{1, 64}, "records under way at once");
 
+  f("verify", "cpu_share", c.verify.cpu_share, Real{0, 1},
+    "of one core, for verifying the whole log in the background; 0: it is not verified");
+  f("verify", "pause_h", c.verify.pause_h, Whole{0, 10'000}, "from the end of a verification to the next, in hours");
+
   f("agent", "node", c.agent.node, Text{TextRule::name, true}, "this node's name; empty: the host's");
   f("agent", "zone", c.agent.zone, Text{TextRule::name}, "availability zone");
   f("agent", "address", c.agent.address, Text{TextRule::listen_address}, "where other nodes reach this one");

@@ -7,6 +7,7 @@
 //   openrc         the admin's way in (0600)
 //   log/           the embedded log
 //   projection/    what was folded
+//   verified       how far the log was verified in the background
 //   images/        image data
 //   storage/ servers/ openvswitch/ libvirt/   what drivers and daemons keep
 //   boot           a word that is another one after everything on this host was stopped
@@ -31,6 +32,7 @@ struct StateFolder {
   std::string openrc() const { return dir + "/openrc"; }
   std::string log() const { return dir + "/log"; }
   std::string projection() const { return dir + "/projection"; }
+  std::string verified() const { return dir + "/verified"; }
   std::string images() const { return dir + "/images"; }
   std::string storage() const { return dir + "/storage"; }
   std::string boot() const { return dir + "/boot"; }

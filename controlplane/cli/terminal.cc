@@ -97,6 +97,26 @@ std::string status_nodes(const Reader& root, const Ink& ink) {
   return text;
 }
 
+std::string verification_text(const Reader& v, const Ink& ink) {
+  if (!v.there()) return {};
+  const std::string state = v["state"].text();
+  std::string text = "verified ";
+  text += v["whole_seq"].number()
+              ? fmt::format("up to seq {} at {}", v["whole_seq"].number(), v["whole_at"].text())
+              : "not yet up to the head";
+  if (state == "resting") text += ink.dim(fmt::format(", again at {}", v["next_at"].text()));
+  else text += fmt::format("; now at seq {} of {}", v["seq"].number(), v["target"].number());
+  text += "\n";
+  if (const auto why = v["trouble"].text(); !why.empty())
+    text += fmt::format("        {}\n", ink.red("waits: " + why));
+  if (const auto why = v["broken"].text(); !why.empty())
+    text += ink.red(fmt::format(
+                "        the log is broken at offset {}, where seq {} should be: {}\n        what to do: {}",
+                v["offset"].number(), v["broken_after"].number() + 1, why, v["remedy"].text())) +
+            "\n";
+  return text;
+}
+
 std::string status_roles(const Reader& root, const Ink& ink) {
   if (!root["running"].truth()) return ink.dim("no server runs: this is what its folder holds\n");
   std::string roles;
@@ -118,7 +138,7 @@ std::string status_roles(const Reader& root, const Ink& ink) {
                           ink.red("lapsed with many others, held until an admin says go on: " + node.text()));
     });
   }
-  return text;
+  return text + verification_text(root["verification"], ink);
 }
 
 std::string step_head(const Reader& step, const Ink& ink) {
@@ -314,7 +334,8 @@ Result<std::string> whatif_text(std::string_view text, bool colour) {
   const auto count = root["count"].number(), placed = root["placed"].number();
   std::string out;
   if (const auto object = root["object"].text(); !object.empty())
-    out += fmt::format("{} {}\n", ink.bold(root["name"].text()), object);
+    out +=
+        fmt::format("{}{}\n", root["name"].text().empty() ? "" : ink.bold(root["name"].text()) + " ", object);
   if (decided.there())
     out += fmt::format(
         "seq {} says: {}\n", decided["seq"].number(),

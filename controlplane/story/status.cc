@@ -45,6 +45,14 @@ void write_cloud(JsonWriter& json, const View& now) {
   json.end_object();
 }
 
+void write_verification(JsonWriter& json, const VerificationLine& v) {
+  json.object("verification").field("state", v.state).field("seq", v.seq).field("target", v.target);
+  json.field("whole_seq", v.whole_seq).field("whole_at", time_text(v.whole_ms)).field("next_at", time_text(v.next_ms));
+  json.field("trouble", v.trouble).field("broken", v.broken);
+  if (!v.broken.empty()) json.field("broken_after", v.broken_after).field("offset", v.broken_offset).field("remedy", v.remedy);
+  json.end_object();
+}
+
 void write_running(JsonWriter& json, const Running& running) {
   json.array("roles");
   for (const auto& role : running.roles) json.value(role);
@@ -62,6 +70,7 @@ void write_running(JsonWriter& json, const Running& running) {
     for (const NodeId id : c.held) json.value(id.str());
     json.end_array().end_object();
   }
+  if (running.verification) write_verification(json, *running.verification);
 }
 
 void write_agents(JsonWriter& json, const NodeLine& line) {

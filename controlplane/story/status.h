@@ -32,12 +32,28 @@ struct ControllerLine {
   std::uint64_t decisions = 0;
   std::vector<NodeId> held;
 };
+// Of the verification in the background.
+struct VerificationLine {
+  std::string state;          // "verifying", "resting", "waiting" (the log does not answer), "broken"
+  Seq seq = 0;                // verified in this round
+  Seq target = 0;             // where this round ends
+  Seq whole_seq = 0;          // how far the last whole round came; 0: there was none
+  std::int64_t whole_ms = 0;  // and when it ended, in wall time
+  std::int64_t next_ms = 0;   // while it rests: when the next one begins
+  std::string trouble;        // why it waits
+  std::string broken;         // what was found; empty: nothing
+  Seq broken_after = 0;       // the last good one before it
+  std::int64_t broken_offset = 0;
+  std::string remedy;  // what to do next
+};
+
 // What only a running process knows.
 struct Running {
   std::vector<std::string> roles;
   ProjectionStatus projection;
   std::optional<ControllerLine> controller;
   std::vector<NodeLine> nodes;
+  std::optional<VerificationLine> verification;
 };
 
 std::string status_json(const View& now, const Running* running);
