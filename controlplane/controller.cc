@@ -114,7 +114,7 @@ void Controller::confirm(const Record& record, const Hash& hash, std::int64_t of
   for (auto& later : in_flight_)
     for (std::size_t i = 0; i < sizes.size(); ++i) later.after.sizes[i] -= sizes[i];
   confirmed_.sizes.assign(sizes.size(), 0);
-  if (head_.sealed_to) return stop(fmt::format("the log was sealed at seq {}: the cloud went to {}", head_.seq, state_.the_cloud().sealed_place));
+  if (head_.sealed_to) return stop(sealed());
   if (status_.role == Role::claiming) status_.role = Role::leading;
 }
 
@@ -125,7 +125,10 @@ void Controller::follow(const Record& record, const Hash& hash, std::int64_t off
   state_.forget_before(state_.mark());
   confirmed_ = state_.mark();
   head_ = tip_ = advance(head_, record, hash, offset);
-  if (head_.sealed_to) stop(fmt::format("the log was sealed at seq {}: the cloud went to {}", head_.seq, state_.the_cloud().sealed_place));
+}
+
+std::string Controller::sealed() const {
+  return fmt::format("the log was sealed at seq {}: the cloud went to {}", head_.seq, state_.the_cloud().sealed_place);
 }
 
 void Controller::stop(std::string reason) {
@@ -165,6 +168,10 @@ void Controller::depose(Now now, const std::string& why) {
 
 void Controller::maybe_claim(Now now) {
   if (!options_.may_lead || head_.seq == 0 || !events_ || now.steady_ms < claim_not_before_) return;
+  if (head_.sealed_to) {  // for good, unless this log is where it went: then LogOpened follows
+    status_.reason = sealed();
+    return;
+  }
   if (!candidacy_->elected()) {
     end_asked_ = false;
     status_.reason = "another controller is elected";

@@ -90,6 +90,7 @@ class Controller {
   void confirm(const Record& record, const Hash& hash, std::int64_t offset);
   void follow(const Record& record, const Hash& hash, std::int64_t offset);
   void stop(std::string reason);
+  std::string sealed() const;  // in words
 
   // the claim
   void maybe_claim(Now now);

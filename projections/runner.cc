@@ -6,6 +6,7 @@
 #include <condition_variable>
 
 #include "projections/fetch.h"
+#include "projections/moved.h"
 
 namespace reprise {
 namespace {
@@ -95,8 +96,21 @@ Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions
     return Error{Errc::conflict, fmt::format("the store in {} is of cloud {}, not of {}: give another folder",
                                              options.store.dir, head.cloud.str(), options.cloud.str())};
   std::unique_ptr<Projection> projection(new Projection(log, std::move(options), std::move(*store)));
+  if (auto moved = projection->move_in(); !moved) return moved.error();
   if (auto loaded = projection->load(); !loaded) return loaded.error();
   return projection;
+}
+
+// What was folded elsewhere goes on here, or is nothing that this log may go on from.
+Status Projection::move_in() {
+  if (store_->head().head.seq == 0 || store_->head().place == log_.place()) return {};
+  const auto end = fetch_end(log_, Topic::events, answer_patience);
+  if (!end) return end.error();
+  if (*end > 0)
+    if (auto same = check_genesis(); !same) return same;
+  const auto moved = move_store(*store_, log_, answer_patience);
+  if (moved || moved.error().code != Errc::conflict) return moved;
+  return {Errc::broken, moved.error().text};
 }
 
 Status Projection::load() {
@@ -153,6 +167,7 @@ Status Projection::follow() {
   checked_ = false;
   if (auto checked = check_start(); !checked) return checked;
   checked_ = true;
+  publish({});  // a sealed head says so only now
   const std::int64_t offset = from_head_ ? store_->head().head.offset + 1 : store_->head().next_offset;
   auto reader = log_.open_reader(Topic::events, offset, [bell = bell_] { bell->ring(); });
   Batch batch;
@@ -233,8 +248,6 @@ Status Projection::check_head() {
   Hash hash;
   const auto record = decode_record((*entries)[0].bytes, &hash);
   if ((*entries)[0].offset == head.offset && record && hash == head.hash) return {};
-  if (store_->head().place != log_.place())
-    return {Errc::conflict, fmt::format("the log moved from {} to {}", store_->head().place, log_.place())};
   return {Errc::broken,
           fmt::format(
               "at offset {} of the log at {} stood seq {} with hash {}; now there is {}", head.offset,
@@ -296,7 +309,8 @@ void Projection::publish(const Batch& batch) {
   for (const auto& item : batch.items)
     for (const auto& [intent, index] : item.intents)
       outcomes.push_back({intent, item.record.seq, index, item.record.at_ms, &item.record.decisions[index]});
-  waiters_->publish(outcomes, head.head, head.next_offset, state_.the_cloud().sealed_place);
+  const Cloud* cloud = checked_ ? state_.cloud.find({}) : nullptr;
+  waiters_->publish(outcomes, head.head, head.next_offset, cloud ? cloud->sealed_place : std::string());
   call_watchers(batch);
 }
 
@@ -430,7 +444,7 @@ Waiters::Id Projection::wait_passed(std::int64_t offset, PassedCallback callback
 Waiters::Id Projection::fresh(PassedCallback callback) {
   if (const auto end = checked_ ? log_.end_here(Topic::events) : std::nullopt) {
     waiters_->know_end(*end);
-    return waiters_->add_passed(*end, std::move(callback));
+    return waiters_->add_passed(*end, std::move(callback), true);
   }
   const auto id = waiters_->add_fresh(std::move(callback));
   if (id) ask_end();

@@ -67,7 +67,9 @@ struct ProjectionStatus {
 
 class Projection {
  public:
-  // Opens the store (or makes it) and loads the state. conflict: the store is another cloud's.
+  // Opens the store (or makes it) and loads the state. A store that followed the log at another place finds its
+  // records in this one first. conflict, exists: it is another cloud's; broken: this log does not hold what it read;
+  // of a log at another place also what that says itself (unreachable …).
   static Result<std::unique_ptr<Projection>> open(Log& log, ProjectionOptions options);
   ~Projection();  // stop()
   void start();
@@ -119,6 +121,7 @@ class Projection {
   struct Watcher;
 
   Projection(Log& log, ProjectionOptions options, std::unique_ptr<Store> store);
+  Status move_in();
   Status load();
   void run();
   Status follow();

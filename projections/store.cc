@@ -17,12 +17,14 @@
 
 #include "projections/state.h"
 #include "projections/store_status.h"
+#include "projections/view.h"
 
 namespace reprise {
 namespace {
 
 constexpr std::uint64_t store_format = 1;
 constexpr const char* head_key = "head";
+constexpr std::size_t move_bytes = 4u << 20;  // written at once
 constexpr const char* family_names[] = {"now", "history", "trail", "tail"};
 
 // The head as a row: every member's default is its zero value, hence the offsets plus one.
@@ -383,6 +385,45 @@ Status Store::flush(const std::string& place) {
   batch_->Clear();
   now_.clear();
   pending_hashes_.clear();
+  head_ = next_;
+  take_snapshot();
+  return {};
+}
+
+// A batch for each few megabytes; the head comes with the last.
+Status Store::move(const StoreMove& move) {
+  CHECK(batch_->Count() == 0 && move.offsets.size() == head_.head.seq);
+  const auto write = [&](bool synced) -> Status {
+    rocksdb::WriteOptions options;
+    options.sync = synced;
+    const auto written = families_->db->Write(options, batch_.get());
+    batch_->Clear();
+    return written.ok() ? Status{} : Status(store_error(written, options_.dir));
+  };
+  const View view = View::now(snapshot_);
+  for (Seq seq = 1; seq <= head_.head.seq; ++seq) {
+    auto line = view.line_of(seq);
+    if (!line) return view.status();
+    if (line->offset == move.offsets[seq - 1]) continue;
+    line->offset = move.offsets[seq - 1];
+    (void)batch_->Put(families_->trail, line_key(seq), encode_row(LineRow{.line = *line}));
+    if (batch_->GetDataSize() < move_bytes) continue;
+    if (auto written = write(false); !written) return written;
+  }
+  const std::unique_ptr<rocksdb::Iterator> at(families_->db->NewIterator({}, families_->trail));
+  for (at->Seek("h"); at->Valid() && at->key().starts_with("h"); at->Next())
+    if (KeyReader({at->value().data(), at->value().size()}).number() == 0)
+      (void)batch_->Delete(families_->trail, at->key());
+  if (!at->status().ok()) return store_error(at->status(), options_.dir);
+  for (const auto& hash : move.voids)
+    if (const auto seq = view.seq_of(hash); !seq || *seq == 0)
+      (void)batch_->Put(families_->trail, hash_key(hash), std::string(KeyWriter().number(0)));
+  next_.voids = move.voids.size();
+  next_.place = move.place;
+  next_.head.offset = move.offsets.back();
+  next_.next_offset = next_.head.offset + 1;
+  (void)batch_->Put(families_->meta, head_key, encode_head(next_));
+  if (auto written = write(true); !written) return written;
   head_ = next_;
   take_snapshot();
   return {};

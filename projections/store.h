@@ -92,6 +92,13 @@ struct StoreOptions {
   std::size_t tail_bytes = 64u << 20;  // at most; at least half of it
 };
 
+// Where a store's records stand in another log.
+struct StoreMove {
+  std::string place;
+  std::vector<std::int64_t> offsets;  // of seq 1, 2, … up to the head
+  std::vector<Hash> voids;            // of what does not count there
+};
+
 class Store final : public SeenHashes {
  public:
   // invalid: not a store; broken: damaged; denied: another process has it, or permissions; no_space.
@@ -114,6 +121,8 @@ class Store final : public SeenHashes {
   // Folded, void or pending.
   bool contains(const Hash& hash) const override;
 
+  // The same records in another log. Nothing may be pending. Cut off, the store still names the former place.
+  Status move(const StoreMove& move);
   // Empties everything, so that the log can be folded anew.
   Status wipe();
 

@@ -57,16 +57,16 @@ Waiters::Id Waiters::add_decided(IntentId intent, std::int64_t expires_ms, Decid
   return id;
 }
 
-Waiters::Id Waiters::add_passed(std::int64_t offset, PassedCallback callback) {
+Waiters::Id Waiters::add_passed(std::int64_t offset, PassedCallback callback, bool present) {
   std::unique_lock lock(mutex_);
   if (failed_ || next_offset_ >= offset) {
-    const Status status = failed_ ? Status(*failed_) : Status();
+    const Status status = failed_ ? Status(*failed_) : passed(present);
     lock.unlock();
     callback(status);
     return 0;
   }
   const Id id = ++last_;
-  passed_.emplace(id, std::move(callback));
+  passed_.emplace(id, PassedWaiter{std::move(callback), present});
   by_offset_.emplace(offset, id);
   return id;
 }
@@ -127,9 +127,9 @@ bool Waiters::ended(const Result<std::int64_t>& end) {
     if (!end) {
       due.passed.emplace_back(std::move(callback), Status(end.error()));
     } else if (next_offset_ >= *end) {
-      due.passed.emplace_back(std::move(callback), Status());
+      due.passed.emplace_back(std::move(callback), passed(true));
     } else {
-      passed_.emplace(id, std::move(callback));
+      passed_.emplace(id, PassedWaiter{std::move(callback), true});
       by_offset_.emplace(*end, id);
     }
   }
@@ -168,14 +168,14 @@ void Waiters::publish(const std::vector<Outcome>& outcomes, const Head& head, st
     due.decided.emplace_back(remove_decided(decided_.find(id)), expired_error(expires_ms, head));
   }
   sealed_.reset();
-  if (head.sealed_to) {
+  if (head.sealed_to && !sealed_place.empty()) {
     sealed_ = Error{Errc::conflict, fmt::format("the log was sealed at seq {}: the cloud went to {}",
                                                 head.seq, sealed_place)};
     while (!decided_.empty()) due.decided.emplace_back(remove_decided(decided_.begin()), *sealed_);
   }
   while (!by_offset_.empty() && by_offset_.begin()->first <= next_offset) {
     if (const auto at = passed_.find(by_offset_.begin()->second); at != passed_.end()) {
-      due.passed.emplace_back(std::move(at->second), Status());
+      due.passed.emplace_back(std::move(at->second.callback), passed(at->second.present));
       passed_.erase(at);
     }
     by_offset_.erase(by_offset_.begin());
@@ -193,7 +193,7 @@ void Waiters::fail(const Error& error) {
     for (auto& [id, callback] : *map) due.passed.emplace_back(std::move(callback), error);
     map->clear();
   }
-  for (auto& [id, callback] : passed_) due.passed.emplace_back(std::move(callback), error);
+  for (auto& [id, waiter] : passed_) due.passed.emplace_back(std::move(waiter.callback), error);
   passed_.clear();
   by_offset_.clear();
   lock.unlock();

@@ -27,7 +27,8 @@ struct DecidedAnswer {
 // not_found: log time passed the intent's expiry without a decision, it was not and will not be done.
 // conflict: the log was sealed (the words say where the cloud went). broken, again (the process stops).
 using DecidedCallback = std::function<void(Result<DecidedAnswer>)>;
-// unreachable or timed_out: the log's end could not be asked, what is there is stale. broken, again.
+// unreachable or timed_out: the log's end could not be asked, what is there is stale; conflict: the log was
+// sealed, the present is elsewhere. broken, again.
 using PassedCallback = std::function<void(Status)>;
 
 class Waiters {
@@ -36,7 +37,8 @@ class Waiters {
 
   // `expires_ms`: of the intent; 0: never.
   Id add_decided(IntentId intent, std::int64_t expires_ms, DecidedCallback callback);
-  Id add_passed(std::int64_t offset, PassedCallback callback);
+  // `present`: whoever waits takes what is folded then for the present; on a sealed log it is not (conflict).
+  Id add_passed(std::int64_t offset, PassedCallback callback, bool present = false);
   // The log was asked elsewhere.
   void know_end(std::int64_t end);
   Id add_fresh(PassedCallback callback);
@@ -61,6 +63,7 @@ class Waiters {
     std::int64_t at_ms = 0;
     const Decision* decision = nullptr;
   };
+  // `sealed_place`: where the cloud went, if the head seals the log and that is known to be the log's.
   void publish(const std::vector<Outcome>& outcomes, const Head& head, std::int64_t next_offset,
                const std::string& sealed_place);
   // Nothing will come any more: all who wait, and all who come, are told why.
@@ -75,6 +78,10 @@ class Waiters {
     std::int64_t expires_ms = 0;
     DecidedCallback callback;
   };
+  struct PassedWaiter {
+    PassedCallback callback;
+    bool present = false;
+  };
   struct Due;
 
   mutable std::mutex mutex_;
@@ -82,7 +89,7 @@ class Waiters {
   std::unordered_map<Id, DecidedWaiter> decided_;
   std::unordered_multimap<IntentId, Id> by_intent_;
   std::multimap<std::int64_t, Id> by_expiry_;
-  std::unordered_map<Id, PassedCallback> passed_;
+  std::unordered_map<Id, PassedWaiter> passed_;
   std::multimap<std::int64_t, Id> by_offset_;
   std::map<Id, PassedCallback> fresh_;  // wait for the next question
   std::map<Id, PassedCallback> asked_;  // wait for the answer to this one
@@ -93,6 +100,7 @@ class Waiters {
   std::optional<Error> failed_;
   std::optional<Error> sealed_;
 
+  Status passed(bool present) const { return present && sealed_ ? Status(*sealed_) : Status(); }
   DecidedCallback remove_decided(std::unordered_map<Id, DecidedWaiter>::iterator at);
 };
 

@@ -110,7 +110,8 @@ void Exchange::on_worker(std::function<void()> step) {
 void Exchange::admit(const Status& fresh) {
   if (!fresh) {
     const auto code = fresh.error().code;
-    stale_ = code == Errc::unreachable || code == Errc::timed_out;
+    if (code == Errc::conflict) sealed_ = fresh.error().text;
+    stale_ = code == Errc::unreachable || code == Errc::timed_out || !sealed_.empty();
     if (!stale_) return finish(ask_.error(503, "This server cannot answer: " + fresh.error().text));
   }
   ask_.view_ = api_.backend().view();
@@ -229,6 +230,8 @@ void Exchange::submit(Change change) {
       return replay_change(std::move(change));
     }
   }
+  if (!sealed_.empty())
+    return finish(ask_.error(503, fmt::format("The request {} was not done: {}. Ask it there.", ask_.call_.request_id, sealed_)));
   auto intent = intent_of(change);
   change_.emplace(std::move(change));
   submitted_ = std::chrono::steady_clock::now();

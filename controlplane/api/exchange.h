@@ -73,6 +73,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   std::optional<Change> change_;  // under way
   std::optional<ClientKey> replaying_;
   bool stale_ = false;
+  std::string sealed_;  // the log was, and where the cloud went
 };
 
 }  // namespace reprise::api

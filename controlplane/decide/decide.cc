@@ -14,8 +14,11 @@ Events dispatch(const State& state, const Intent& intent, const Context& context
   CHECK(false);
 }
 
-// Without an actor only what asks nothing of anybody: the api's own question for the time.
-bool needs_actor(IntentType type) { return type != IntentType::AskTime; }
+// Without an actor only what asks nothing of anybody, the api's own question for the time, and the seal by
+// whoever writes to the log itself (`reprise log copy`).
+bool needs_actor(const Intent& intent) {
+  return intent.type() != IntentType::AskTime && (intent.type() != IntentType::SealLog || intent.user);
+}
 
 }  // namespace
 
@@ -26,7 +29,7 @@ Events decide(const State& state, const Intent& intent, std::int64_t at_ms) {
     return refuse(Refusal::expired,
                   "The request was not decided in time, and was not done. Send it again with a new id.", intent.object);
   const Context context{intent, rights_of(state, intent.user, intent.project), at_ms};
-  if (needs_actor(intent.type()) && !context.rights.known)
+  if (needs_actor(intent) && !context.rights.known)
     return refuse(Refusal::actor_unknown, "The user or its project is gone or disabled, or it has no role there any more.",
                   intent.object);
   Events events = dispatch(state, intent, context);
