@@ -90,7 +90,8 @@ Plan on_worker(Api& api, std::function<Plan(Ask&)> work);
 void register_identity(Api& api);
 void register_network(Api& api);
 void register_own(Api& api);      // /, /events, /healthz, /metrics
-void register_control(Api& api);  // these three
+void register_log(Api& api);      // /log/seal
+void register_control(Api& api);  // these four
 void register_all(Api& api);      // and compute, image, volume
 
 }  // namespace reprise::api

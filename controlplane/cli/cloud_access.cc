@@ -128,6 +128,16 @@ Result<std::string> OnlineCloud::get(const std::string& path) const {
   return std::move(answer->body);
 }
 
+Status OnlineCloud::post(const std::string& path, std::string body) const {
+  HttpAsk ask = ask_for(path);
+  ask.method = "POST";
+  ask.body = std::move(body);
+  const auto answer = http_call(ask);
+  if (!answer) return answer.error();
+  if (answer->status != 200) return refused(*answer, path);
+  return {};
+}
+
 Status OnlineCloud::lines(const std::string& path,
                           const std::function<bool(std::string_view)>& on_line) const {
   const auto answer = http_lines(ask_for(path), on_line);

@@ -6,6 +6,7 @@
 
 #include "controlplane/cli/config_check.h"
 #include "controlplane/cli/init.h"
+#include "controlplane/cli/log_copy.h"
 #include "controlplane/cli/past.h"
 #include "controlplane/cli/reading.h"
 #include "controlplane/cli/serve.h"
@@ -26,6 +27,7 @@ class Program {
     add_reading();
     add_past();
     add_verify();
+    add_log();
     add_config();
   }
 
@@ -123,6 +125,15 @@ class Program {
     runs(verify, verify_, run_verify);
   }
 
+  void add_log() {
+    auto* log = app_.add_subcommand("log", "moves and mends logs");
+    log->require_subcommand(1);
+    auto* copy = command(*log, "copy", "moves the cloud to another log, its chain intact; cut off, it goes on where it was");
+    copy->add_option("FROM", log_copy_.from, "embedded, embedded:DIR or kafka:HOST:PORT/CLUSTER")->required();
+    copy->add_option("TO", log_copy_.to, "an empty log, or what an earlier copy left there")->required();
+    runs(copy, log_copy_, run_log_copy);
+  }
+
   void add_config() {
     auto* config = app_.add_subcommand("config", "checks and explains configurations");
     config->require_subcommand(1);
@@ -145,6 +156,7 @@ class Program {
   DiffOptions diff_;
   WhatIfOptions whatif_;
   VerifyOptions verify_;
+  LogCopyOptions log_copy_;
   ConfigCheckOptions check_;
   ConfigDefaultOptions default_;
   std::function<int()> run_;

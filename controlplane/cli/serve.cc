@@ -5,6 +5,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <future>
 #include <optional>
 
 #include "agents/core/agent_host.h"
@@ -36,11 +37,13 @@ class Process final : public ProcessStatusSource {
 
   Status start(std::function<void(const Error&)> broken);
   void stop();
-  void when_caught_up(std::function<void()> then);
+  void when_caught_up(std::function<void()> then, std::function<void(const Error&)> ended);
   ProcessStatus process_status() const override;
 
  private:
   Status open_projection(std::function<void(const Error&)> broken);
+  Status refuse_if_sealed();
+  Error sealed(const Error& error) const;
   void start_controller();
   void start_patrol();
   Status start_agents();
@@ -94,6 +97,7 @@ Status Process::start(std::function<void(const Error&)> broken) {
   if (!log) return log.error();
   log_ = std::move(*log);
   if (auto done = open_projection(std::move(broken)); !done) return done;
+  if (auto done = refuse_if_sealed(); !done) return done;
   if (config_.verify.cpu_share > 0) start_patrol();
   if (config_.has_role("controller")) start_controller();
   if (config_.has_role("agent"))
@@ -114,6 +118,24 @@ Status Process::open_projection(std::function<void(const Error&)> broken) {
   });
   projection_->start();
   return {};
+}
+
+Error Process::sealed(const Error& error) const {
+  return {error.code, fmt::format("{}: {}. Name that place in the configuration (log.place) and start again; if the "
+                                  "copy there did not end, `reprise log copy` first",
+                                  log_->place(), error.text)};
+}
+
+// Unless this log is where a sealed one went: then more follows.
+Status Process::refuse_if_sealed() {
+  if (!projection_->head().sealed_to) return {};
+  const auto told = std::make_shared<std::promise<Status>>();
+  auto fresh = told->get_future();
+  projection_->fresh([told](Status status) { told->set_value(std::move(status)); });
+  if (fresh.wait_for(30s) != std::future_status::ready)
+    return {Errc::unreachable, log_->place() + " was sealed, and does not say whether it went on: try again"};
+  const Status status = fresh.get();
+  return status || status.error().code != Errc::conflict ? status : Status(sealed(status.error()));
 }
 
 void Process::start_controller() {
@@ -217,9 +239,10 @@ void Process::console(ServerId server, NodeId node, std::size_t bytes_max, api::
   if (!taken) answer(Error{Errc::again, "too much is waiting here: try again"});
 }
 
-void Process::when_caught_up(std::function<void()> then) {
-  projection_->fresh([then = std::move(then)](const Status& fresh) {
+void Process::when_caught_up(std::function<void()> then, std::function<void(const Error&)> ended) {
+  projection_->fresh([this, then = std::move(then), ended = std::move(ended)](const Status& fresh) {
     if (fresh) then();
+    else if (fresh.error().code == Errc::conflict) ended(sealed(fresh.error()));
   });
 }
 
@@ -281,16 +304,17 @@ int run_serve(const ServeOptions& options) {
   std::mutex mutex;
   std::optional<Error> broken;
   Process process(*config, StateFolder{options.common.state});
-  auto started = process.start([&](const Error& error) {
+  const auto end = [&](const Error& error) {
     const std::lock_guard lock(mutex);
     broken = error;
     ::kill(::getpid(), SIGTERM);
-  });
+  };
+  auto started = process.start(end);
   if (!started) {
     process.stop();
     return fail(options.common, started.error());
   }
-  process.when_caught_up([] { say("caught up"); });
+  process.when_caught_up([] { say("caught up"); }, end);
   say("serving: " + fmt::format("{}", fmt::join(config->roles, ", ")));
   int signal = 0;
   ::sigwait(&ends, &signal);
