@@ -93,6 +93,9 @@ Topic topic_of(const rd_kafka_message_t* m) {
   return all_topics[reinterpret_cast<std::uintptr_t>(m->_private) & 3];
 }
 
+// A topic's limit is for a whole batch: one that holds more than one entry must fit the smallest of them.
+constexpr std::size_t batch_bytes_max = topic_rules(Topic::heartbeats).entry_bytes_max;
+
 Status Session::start() {
   auto conf = make_conf(opaque_, {{"enable.idempotence", "true"},
                                   {"enable.gapless.guarantee", "true"},
@@ -102,6 +105,7 @@ Status Session::start() {
                                   {"request.timeout.ms", "4000"},
                                   {"retry.backoff.ms", "50"},
                                   {"message.max.bytes", std::to_string(record_bytes_max + 4096)},
+                                  {"batch.size", std::to_string(batch_bytes_max)},
                                   {"queue.buffering.max.kbytes", "32768"}});
   if (!conf) return conf.error();
   rd_kafka_conf_set_dr_msg_cb(conf->get(), on_delivery);

@@ -50,6 +50,16 @@ FreshRig always_idle = [] {
 
 TEST_CASE("kafka: appends and reads") { check_appends_and_reads(usual); }
 TEST_CASE("kafka: appends and reads, after an idle hour each") { check_appends_and_reads(always_idle); }
+TEST_CASE("kafka: what is pipelined is more than a topic takes at once") {
+  const auto rig = usual();
+  const auto log = rig->connect();
+  const auto producer = *log->open_producer();
+  Answers answers(*rig);
+  for (int i = 0; i < 300; ++i) producer->append(Topic::intents, Bytes(4096, static_cast<char>(i)), answers.next());
+  REQUIRE(rig->await([&] { return answers.all(); }));
+  CHECK(answers.first_error() == "");
+  CHECK(answers.count_ok() == 300);
+}
 TEST_CASE("kafka: ends and limits") { check_ends_and_limits(usual); }
 TEST_CASE("kafka: sessions, a broker that hangs") { check_sessions(usual); }
 TEST_CASE("kafka: sessions, a broker that hangs after an idle hour") { check_sessions(always_idle); }
