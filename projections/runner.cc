@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <filesystem>
 
+#include "projections/checkpoint.h"
 #include "projections/fetch.h"
 #include "projections/moved.h"
 
@@ -25,6 +27,25 @@ const CloudCreated* genesis_of(const Record& record) {
   if (record.decisions.empty() || record.decisions[0].events.empty()) return nullptr;
   const Event& event = record.decisions[0].events[0];
   return event.is<CloudCreated>() ? &event.as<CloudCreated>() : nullptr;
+}
+
+// The newest checkpoint whose files are what was written becomes the store, if there is none. Its rows are proved when
+// they are loaded, and its head against the log before anything follows it.
+std::string begin_from_checkpoint(const ProjectionOptions& options) {
+  std::error_code error;
+  std::string words;
+  if (options.checkpoints.empty() || std::filesystem::exists(options.store.dir + "/CURRENT", error)) return words;
+  for (const auto& checkpoint : list_checkpoints(options.checkpoints)) {
+    auto taken = adopt_checkpoint(checkpoint, options.store.dir);
+    // What RocksDB cannot open is none either.
+    if (const auto opens = taken ? Store::open(options.store) : Result<std::unique_ptr<Store>>(taken.error()); !opens) {
+      words += fmt::format("the checkpoint of seq {} is refused: {}; ", checkpoint.seq, opens.error().text);
+      if (taken) std::filesystem::remove_all(options.store.dir, error);
+      continue;
+    }
+    return words + fmt::format("begins from the checkpoint {}", checkpoint.dir);
+  }
+  return words.empty() ? words : words + "begins from the first record";
 }
 
 bool passes_by_itself(Errc code) {
@@ -89,6 +110,7 @@ Projection::Projection(Log& log, ProjectionOptions options, std::unique_ptr<Stor
 Projection::~Projection() { stop(); }
 
 Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions options) {
+  const std::string began = begin_from_checkpoint(options);
   auto store = Store::open(options.store);
   if (!store) return store.error();
   const StoreHead& head = (*store)->head();
@@ -96,6 +118,7 @@ Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions
     return Error{Errc::conflict, fmt::format("the store in {} is of cloud {}, not of {}: give another folder",
                                              options.store.dir, head.cloud.str(), options.cloud.str())};
   std::unique_ptr<Projection> projection(new Projection(log, std::move(options), std::move(*store)));
+  projection->status_.began = began;
   if (auto moved = projection->move_in(); !moved) return moved.error();
   if (auto loaded = projection->load(); !loaded) return loaded.error();
   return projection;
@@ -247,7 +270,11 @@ Status Projection::check_head() {
   if (!entries) return entries.error();
   Hash hash;
   const auto record = decode_record((*entries)[0].bytes, &hash);
-  if ((*entries)[0].offset == head.offset && record && hash == head.hash) return {};
+  if ((*entries)[0].offset == head.offset && record && hash == head.hash) {
+    if (record->digest == store_->head().digest) return {};
+    return {Errc::conflict, fmt::format("the store's digest at seq {} is {}, but the record says {}", head.seq,
+                                        store_->head().digest.hex(), record->digest.hex())};
+  }
   return {Errc::broken,
           fmt::format(
               "at offset {} of the log at {} stood seq {} with hash {}; now there is {}", head.offset,
@@ -385,10 +412,11 @@ CloudId Projection::cloud() const {
   std::lock_guard lock(mutex_);
   return status_.cloud;
 }
-View Projection::view() const {
+std::shared_ptr<const StoreSnapshot> Projection::snapshot() const {
   std::lock_guard lock(mutex_);
-  return View::now(snapshot_);
+  return snapshot_;
 }
+View Projection::view() const { return View::now(snapshot()); }
 Result<View> Projection::view_at(Seq seq) const {
   std::shared_ptr<const StoreSnapshot> snapshot;
   {

@@ -29,6 +29,7 @@ namespace reprise {
 struct ProjectionOptions {
   StoreOptions store;
   CloudId cloud;                                 // that it must be; none: any
+  std::string checkpoints;                       // where a store that is not there yet begins from; empty: nowhere
   std::chrono::milliseconds end_patience{5000};  // how long a log may end before the stored head
   std::chrono::milliseconds retry{100};  // first pause after an unreachable log; doubles up to 20 times it
 };
@@ -60,6 +61,7 @@ struct ProjectionStatus {
   bool caught_up = false;   // everything that was there was read, at least once
   bool rebuilding = false;  // folding the log anew: the digest or the store differed
   std::string rebuilt_because;
+  std::string began;             // from which checkpoint, and which were refused, and why; empty: from none
   std::string trouble;           // the log does not answer: why; it is asked again
   std::string broken;            // why it stopped; empty: it did not
   std::int64_t verified_ms = 0;  // wall time when a record's digest last proved the state
@@ -81,6 +83,7 @@ class Projection {
   Hash digest() const;
   CloudId cloud() const;
   View view() const;
+  std::shared_ptr<const StoreSnapshot> snapshot() const;
   Result<View> view_at(Seq seq) const;
   ProjectionStatus status() const;
 

@@ -128,14 +128,14 @@ Result<std::string> OnlineCloud::get(const std::string& path) const {
   return std::move(answer->body);
 }
 
-Status OnlineCloud::post(const std::string& path, std::string body) const {
+Result<std::string> OnlineCloud::post(const std::string& path, std::string body) const {
   HttpAsk ask = ask_for(path);
   ask.method = "POST";
   ask.body = std::move(body);
-  const auto answer = http_call(ask);
+  auto answer = http_call(ask);
   if (!answer) return answer.error();
   if (answer->status != 200) return refused(*answer, path);
-  return {};
+  return std::move(answer->body);
 }
 
 Status OnlineCloud::lines(const std::string& path,

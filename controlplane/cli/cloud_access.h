@@ -27,7 +27,7 @@ class OnlineCloud {
   // GET of one of our own paths; the error has the server's words.
   Result<std::string> get(const std::string& path) const;
   // POST of a JSON object to one of them.
-  Status post(const std::string& path, std::string body) const;
+  Result<std::string> post(const std::string& path, std::string body) const;
   Status lines(const std::string& path, const std::function<bool(std::string_view)>& on_line) const;
 
  private:

@@ -90,6 +90,12 @@ struct ImagesConfig {
   std::string directory;
 };
 
+struct CheckpointsConfig {
+  std::string directory;
+  std::int64_t every_records = 100'000;
+  std::int64_t keep = 2;
+};
+
 struct Config {
   std::string name = "reprise";
   std::vector<std::string> roles = {"api", "controller", "agent"};
@@ -103,6 +109,7 @@ struct Config {
   LocalConfig local;
   OvsConfig ovs;
   ImagesConfig images;
+  CheckpointsConfig checkpoints;
 
   bool has_role(std::string_view role) const;
 };

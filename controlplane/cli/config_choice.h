@@ -13,4 +13,8 @@ inline Result<Config> choose_config(const Common& common) {
   return file_exists(own) ? read_config(own) : Config{};
 }
 
+inline std::string checkpoints_folder(const Config& config, const StateFolder& state) {
+  return config.checkpoints.directory.empty() ? state.checkpoints() : config.checkpoints.directory;
+}
+
 }  // namespace reprise::cli

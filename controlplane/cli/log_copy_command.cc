@@ -73,8 +73,9 @@ Status seal_as_candidate(Log& log, const SealLog& wish, const CopyChain& source)
 Status seal_by_server(const Credentials& server, const SealLog& wish, const CopyChain& source) {
   const auto cloud = OnlineCloud::connect(server);
   if (!cloud) return cloud.error();
-  return cloud->post("/log/seal", fmt::format(R"({{"log":"{}","to":"{}","place":{}}})", source.head.log.str(),
+  const auto sealed = cloud->post("/log/seal", fmt::format(R"({{"log":"{}","to":"{}","place":{}}})", source.head.log.str(),
                                               wish.to.str(), json_quoted(wish.place)));
+  return sealed ? Status{} : Status(sealed.error());
 }
 
 // A folder that a server has open is read beside it, and sealed by it.

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "controlplane/cli/checkpoint_command.h"
 #include "controlplane/cli/config_check.h"
 #include "controlplane/cli/init.h"
 #include "controlplane/cli/log_copy.h"
@@ -28,6 +29,8 @@ class Program {
     add_past();
     add_verify();
     add_log();
+    runs(command(app_, "checkpoint", "of the projection now: a new one begins there instead of at the first record"),
+         checkpoint_, run_checkpoint);
     add_config();
   }
 
@@ -156,6 +159,7 @@ class Program {
   DiffOptions diff_;
   WhatIfOptions whatif_;
   VerifyOptions verify_;
+  CheckpointOptions checkpoint_;
   LogCopyOptions log_copy_;
   ConfigCheckOptions check_;
   ConfigDefaultOptions default_;

@@ -13,6 +13,7 @@
 #include "controlplane/api/http_server.h"
 #include "controlplane/api/image_store.h"
 #include "controlplane/api/service.h"
+#include "controlplane/cli/checkpoints.h"
 #include "controlplane/cli/config_choice.h"
 #include "controlplane/cli/controller_thread.h"
 #include "controlplane/cli/log_access.h"
@@ -58,6 +59,7 @@ class Process final : public ProcessStatusSource {
   std::unique_ptr<Log> log_;
   std::unique_ptr<Projection> projection_;
   Waiters::Id broken_waiter_ = 0;
+  std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<LogPatrol> patrol_;
   std::unique_ptr<ControllerThread> controller_;
   std::unique_ptr<NodeSet> nodes_;
@@ -109,10 +111,17 @@ Status Process::start(std::function<void(const Error&)> broken) {
 
 Status Process::open_projection(std::function<void(const Error&)> broken) {
   if (auto made = make_folders(state_.projection()); !made) return made;
-  auto projection =
-      Projection::open(*log_, {.store = {.dir = state_.projection()}, .cloud = keyring_->cloud()});
+  const std::string checkpoints = checkpoints_folder(config_, state_);
+  auto projection = Projection::open(*log_, {.store = {.dir = state_.projection()}, .cloud = keyring_->cloud(), .checkpoints = checkpoints});
   if (!projection) return projection.error();
   projection_ = std::move(*projection);
+  if (const auto began = projection_->status().began; !began.empty()) say("projection: " + began);
+  checkpoints_ = std::make_unique<Checkpoints>(
+      *projection_,
+      Checkpoints::Options{.folder = checkpoints,
+                           .every_records = static_cast<std::uint64_t>(config_.checkpoints.every_records),
+                           .keep = static_cast<std::size_t>(config_.checkpoints.keep)},
+      say);
   broken_waiter_ = projection_->wait_passed(INT64_MAX, [broken = std::move(broken)](Status status) {
     if (!status && status.error().code == Errc::broken) broken(status.error());
   });
@@ -201,6 +210,7 @@ Status Process::start_api() {
                      .token_lifetime_ms = c.token_s * 1000});
   api::register_all(*api_->api);
   register_process_routes(*api_->api, *this);
+  register_checkpoint_route(*api_->api, *checkpoints_);
   story::register_routes(*api_->api);
   if (patrol_) api_->metrics.watch([this](auto& registry) { count(registry, patrol_->status()); });
   sweep_images(images);
@@ -271,6 +281,7 @@ void Process::stop() {
   agents_.reset();
   nodes_.reset();
   controller_.reset();
+  checkpoints_.reset();
   patrol_.reset();
   projection_.reset();
   log_.reset();

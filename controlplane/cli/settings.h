@@ -114,6 +114,12 @@ void each_setting(C& c, F&& f) {
 
   f("images", "directory", c.images.directory, Text{TextRule::path, true},
     "image data; empty: images in the state folder");
+
+  f("checkpoints", "directory", c.checkpoints.directory, Text{TextRule::path, true},
+    "where a projection that is not there yet begins from, and new ones go; empty: checkpoints in the state folder");
+  f("checkpoints", "every_records", c.checkpoints.every_records, Whole{0},
+    "one after so many records; 0: only when asked by `reprise checkpoint`");
+  f("checkpoints", "keep", c.checkpoints.keep, Whole{1, 1000}, "how many; older ones are removed");
 }
 
 }  // namespace reprise::cli

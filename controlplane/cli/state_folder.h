@@ -7,6 +7,7 @@
 //   openrc         the admin's way in (0600)
 //   log/           the embedded log
 //   projection/    what was folded
+//   checkpoints/   what a projection begins from when there is none
 //   verified       how far the log was verified in the background
 //   images/        image data
 //   storage/ servers/ openvswitch/ libvirt/   what drivers and daemons keep
@@ -32,6 +33,7 @@ struct StateFolder {
   std::string openrc() const { return dir + "/openrc"; }
   std::string log() const { return dir + "/log"; }
   std::string projection() const { return dir + "/projection"; }
+  std::string checkpoints() const { return dir + "/checkpoints"; }
   std::string verified() const { return dir + "/verified"; }
   std::string images() const { return dir + "/images"; }
   std::string storage() const { return dir + "/storage"; }

@@ -288,6 +288,14 @@ Result<std::string> status_text(std::string_view text, bool colour) {
   return out;
 }
 
+Result<std::string> checkpoint_text(std::string_view text) {
+  const auto value = parse(text);
+  if (!value) return value.error();
+  const Reader root(&*value);
+  return fmt::format("checkpoint of seq {}, digest {}…, {} bytes\n  {}", root["seq"].number(), root["digest"].text(),
+                     root["bytes"].number(), root["dir"].text());
+}
+
 Result<std::string> why_text(std::string_view text, bool colour) {
   const auto value = parse(text);
   if (!value) return value.error();

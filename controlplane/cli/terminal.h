@@ -14,6 +14,7 @@ bool wants_colour();
 
 Result<std::string> status_text(std::string_view json, bool colour);
 Result<std::string> why_text(std::string_view json, bool colour);
+Result<std::string> checkpoint_text(std::string_view json);
 Result<std::string> diff_text(std::string_view json, bool colour);
 Result<std::string> whatif_text(std::string_view json, bool colour);
 // Of a whatif's JSON: did all that was asked for find a node?
