@@ -34,6 +34,7 @@ struct EmbeddedLogOptions {
   bool create = true;                            // false: a missing or empty folder is not_found
   std::string cluster;                           // written at creation; otherwise, if given, it must be that
   std::size_t tail_bytes_max = 4 * 1024 * 1024;  // in memory, per topic
+  std::size_t write_buffer_bytes = 4 << 20;      // per topic, until it becomes a file
   std::array<std::int64_t, topic_count> retention_ms = {
       topic_rules(Topic::intents).retention_ms, topic_rules(Topic::reports).retention_ms,
       topic_rules(Topic::heartbeats).retention_ms, topic_rules(Topic::events).retention_ms};

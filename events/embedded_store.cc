@@ -52,7 +52,7 @@ rocksdb::Options db_options(const EmbeddedLogOptions& given, EmbeddedStore::Mode
   rocksdb::Options options;
   if (given.env) options.env = given.env;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  options.write_buffer_size = 4 << 20;
+  options.write_buffer_size = given.write_buffer_bytes;
   options.db_write_buffer_size = 12 << 20;
   options.max_total_wal_size = 16 << 20;
   options.max_background_jobs = 2;

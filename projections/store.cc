@@ -132,8 +132,9 @@ std::vector<rocksdb::ColumnFamilyDescriptor> descriptors(const StoreOptions& opt
           {"tail", tail}};
 }
 
-rocksdb::DBOptions database_options() {
+rocksdb::DBOptions database_options(const StoreOptions& given) {
   rocksdb::DBOptions options;
+  if (given.env) options.env = given.env;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
   options.max_open_files = 256;
@@ -233,8 +234,8 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   const auto families = descriptors(options);
   const auto opened =
       options.read_only
-          ? rocksdb::DB::OpenForReadOnly(database_options(), options.dir, families, &handles, &db)
-          : rocksdb::DB::Open(database_options(), options.dir, families, &handles, &db);
+          ? rocksdb::DB::OpenForReadOnly(database_options(options), options.dir, families, &handles, &db)
+          : rocksdb::DB::Open(database_options(options), options.dir, families, &handles, &db);
   if (!opened.ok()) return store_error(opened, options.dir);
   auto held = std::make_shared<StoreFamilies>();
   held->db.reset(db);

@@ -27,6 +27,7 @@
 namespace rocksdb {
 class ColumnFamilyHandle;
 class DB;
+class Env;
 class Snapshot;
 class WriteBatch;
 }  // namespace rocksdb
@@ -90,6 +91,7 @@ struct StoreOptions {
   std::size_t write_buffer_bytes = 16u << 20;  // per family, at most two
   std::size_t cache_bytes = 16u << 20;
   std::size_t tail_bytes = 64u << 20;  // at most; at least half of it
+  rocksdb::Env* env = nullptr;         // tests put a failing disk beneath
 };
 
 // Where a store's records stand in another log.
