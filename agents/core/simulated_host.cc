@@ -286,6 +286,16 @@ void SimulatedHost::restart(std::string boot_id) {
     if (wake) wake();
 }
 
+void SimulatedHost::lose_flows() {
+  std::function<void()> wake;
+  {
+    std::lock_guard lock(mutex_);
+    ports_.in_force = false;
+    wake = wake_[2];
+  }
+  if (wake) wake();
+}
+
 void SimulatedHost::set_deaf(ServerId id, bool deaf) {
   std::lock_guard lock(mutex_);
   if (deaf) deaf_.insert(id);

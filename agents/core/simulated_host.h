@@ -52,6 +52,8 @@ class SimulatedHost {
   void guest_powers_off(ServerId id);
   void kill_guest(ServerId id);
   void restart(std::string boot_id);
+  // Open vSwitch was restarted: what was applied is in force no more.
+  void lose_flows();
   // Guests that do not react to ACPI.
   void set_deaf(ServerId id, bool deaf);
 

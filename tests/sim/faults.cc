@@ -13,7 +13,7 @@ constexpr const char* names[] = {
     "agent_killed", "killed_at_an_effect", "api_killed", "cloud_sleeps", "wall_jumps", "bad_clock",
     "node_cut_off", "host_restarted", "node_declared_dead", "long_away",
     "driver_fails", "driver_hangs", "reply_lost", "effect_lost", "blind", "slow_work", "small_disks",
-    "guest_powers_off", "deaf_guests"};
+    "guest_powers_off", "deaf_guests", "flows_lost"};
 static_assert(std::size(names) == static_cast<std::size_t>(Fault::count));
 
 constexpr std::int64_t day_ms = 86'400'000;
@@ -165,27 +165,36 @@ void Nemesis::plan_nodes(std::int64_t until_ms) {
     if (prng.chance(500)) host.guest_powers_off(at->first.first);
     else host.kill_guest(at->first.first);
   });
+  now_and_then(Fault::flows_lost, until_ms, 15'000, [this](Prng& prng) {
+    const auto at = prng.below(cast_.nodes.size());
+    cast_.nodes[at]->host().lose_flows();
+  });
   now_and_then(Fault::deaf_guests, until_ms, 10'000, [this](Prng& prng) {
     auto& host = pick(cast_.nodes, prng).host();
     for (const auto& [key, server] : host.servers().servers) host.set_deaf(key.first, prng.chance(500));
   });
 }
 
-// As an operator should: the host is powered off first, and stays so until the cloud has answered.
+// As an operator should: the host is powered off first, and stays so until the cloud has answered. One without servers
+// may as well be cut off: its agents live on.
 void Nemesis::declare_dead(NodeProcess& one, Prng& prng) {
-  one.restart_host();
-  for (std::size_t at = 0; at < cast_.nodes.size(); ++at)
-    if (cast_.nodes[at].get() == &one) cast_.checker.restarted(at);
-  one.power(false);
+  if (one.host().servers().servers.empty() && prng.chance(700)) {
+    one.cut(true);
+  } else {
+    one.restart_host();
+    one.cut(false);
+    for (std::size_t at = 0; at < cast_.nodes.size(); ++at)
+      if (cast_.nodes[at].get() == &one) cast_.checker.restarted(at);
+  }
+  one.hold();
   for (int i = 0; i < 3; ++i)
     later(prng.between(15'000, 45'000), [this, &one] { cast_.clients->declare_dead(one.facts().id); });
-  later(prng.between(45'000, 90'000), [this, &one] { power_on(one); });
+  later(prng.between(45'000, 90'000), [this, &one] { bring_back(one); });
 }
 
-void Nemesis::power_on(NodeProcess& one) {
-  if (cast_.clients->waits_about(one.facts().id.as<AnyId>())) return later(1'000, [this, &one] { power_on(one); });
-  one.power(true);
-  one.start();
+void Nemesis::bring_back(NodeProcess& one) {
+  if (cast_.clients->waits_about(one.facts().id.as<AnyId>())) return later(1'000, [this, &one] { bring_back(one); });
+  one.let_go();
 }
 
 void Nemesis::struck(const std::string& client) {

@@ -17,7 +17,7 @@ enum class Fault : std::uint8_t {
   agent_killed, killed_at_an_effect, api_killed, cloud_sleeps, wall_jumps, bad_clock,
   node_cut_off, host_restarted, node_declared_dead, long_away,                          // nodes
   driver_fails, driver_hangs, reply_lost, effect_lost, blind, slow_work, small_disks,   // hosts
-  guest_powers_off, deaf_guests,
+  guest_powers_off, deaf_guests, flows_lost,
   count
 };
 const char* fault_name(Fault fault);
@@ -63,7 +63,7 @@ class Nemesis {
   void plan_nodes(std::int64_t until_ms);
   void plan_losses(std::int64_t until_ms);
   void declare_dead(NodeProcess& one, Prng& prng);
-  void power_on(NodeProcess& one);
+  void bring_back(NodeProcess& one);
   void struck(const std::string& client);
   template <class F>
   void now_and_then(Fault fault, std::int64_t until_ms, std::int64_t every_ms, F f);

@@ -91,7 +91,7 @@ NodeProcess::NodeProcess(Ground& ground, NodeFacts facts, std::uint64_t disk_gib
       host_(facts_.boot_id, disk_gib, std::move(hooks)) {}
 
 void NodeProcess::start() {
-  if (agent_ || !power_) return;
+  if (agent_ || (held_ && !cut_)) return;
   client_name_ = facts_.name + "." + std::to_string(++lives_);
   ground_.say(client_name_, "started");
   client_ = ground_.log->client(client_name_);
@@ -159,6 +159,7 @@ void NodeProcess::kill() {
 }
 
 void NodeProcess::cut(bool off) {
+  if (held_) return;
   cut_ = off;
   if (!agent_) return;
   if (off) ground_.log->cut(client_name_);
@@ -170,6 +171,12 @@ void NodeProcess::pause(bool paused) {
   if (paused) ground_.log->pause(client_name_);
   else ground_.log->resume(client_name_);
   for (auto* task : {&pump_, &tick_, &loops_[0], &loops_[1], &loops_[2]}) (*task)->pause(paused);
+}
+
+void NodeProcess::let_go() {
+  held_ = false;
+  cut(false);
+  start();
 }
 
 void NodeProcess::restart_host() {

@@ -134,8 +134,9 @@ class NodeProcess {
   // Nothing that it says from now on is heard: it is about to be killed.
   void fall_silent() { if (agent_) ground_.log->kill(client_name_); }
   void restart_host();
-  // Without power it does not start.
-  void power(bool there) { power_ = there; }
+  // It stays down, or cut off, whoever wants otherwise; until it is let go.
+  void hold() { held_ = true; }
+  void let_go();
   const std::string& client_name() const { return client_name_; }
   bool alive() const { return agent_ != nullptr; }
   // Of its present process, as far as that knows; 0: it is not taken yet.
@@ -152,7 +153,7 @@ class NodeProcess {
   Prng prng_;
   SimulatedHost host_;
   int lives_ = 0, boots_ = 1;
-  bool power_ = true, cut_ = false;
+  bool held_ = false, cut_ = false;
   std::int64_t hangs_until_[3] = {};
   std::string client_name_;
   std::unique_ptr<Log> client_;
