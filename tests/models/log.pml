@@ -7,10 +7,12 @@
      A session of a producer is one claim's: records of it are written in their order, whenever, or a tail of them never,
      also long after the controller gave up (`written` runs after `sent`). A paused controller is one that takes no step.
      A controller that is killed and started again differs from one that ended its claim in nothing that others see.
-     Log time has three values; two requests under one client key, or one without a key that is written twice.
+     There are two requests under one client key, or one without a key that is written twice.
 
-   Bounds: -DFAILS=n appends with an unknown outcome, -DELECTIONS=n changes of whom the group elects, pipeline_max
-   records of one claim in flight. Claims are not bounded otherwise: running out of numbers is an error.
+   Bounds: -DFAILS appends with an unknown outcome, -DELECTIONS changes of whom the group elects (and claims made while
+   the other still thinks that it leads: in the end the backoff outlasts it), -DRESTS producers that the broker forgot,
+   -DTIMES values of log time, pipeline_max records of a claim in flight. Claims and records are not bounded otherwise:
+   running out of numbers is an error. -DKEYED=0 or 1: only without, or only with a key.
 
    Rules, each a switch (-DWITHOUT_name), with where the code keeps it:
      chain         a record counts only if its prev is the head: events/chain.cc judge
@@ -23,7 +25,7 @@
      ends          an append with an unknown outcome ends the claim: Controller::step, depose
      undo          a claim that ends takes back what was not read back: Controller::depose, State::roll_back
      gapless       after a failed append nothing later of that session is written: events/log.h Producer
-     rested        after a long pause one record goes alone and is read back: Controller::lead
+     rested        after a long pause one record goes alone and is read back: events/kafka_producer.cc Lane
      positions     a new claim reads on at the position that is in the state: Controller::start_leading
      decided       an id that was decided changes nothing: Controller::decide_intent
      expiry        an expired intent is refused: controlplane/decide/decide.cc
@@ -40,7 +42,9 @@
                    one to which one entry became unreadable; no digest differs
      one leads     while a claim leads, no decision of a former one counts
      once          no request is done twice
-     answers       who was told "done" or "not done" was told what the log says, for ever
+     answers       who was told "done" or "not done" was told what the log says, for ever. "Not done" is said of a request
+                   id. Of its key it holds as long as later requests expire later: two apis whose clocks differ can say
+                   it of the second request, and the first is done after that (-DTIMES=3 with such an assertion).
      settle        checked as: no cycle (`-l` with no progress label: every run ends) and at each end the elected
                    controller leads, everything is read, all intents are decided, nobody waits. So every way settles. */
 
@@ -57,7 +61,11 @@
 #define TIMES 2
 #endif
 
+#if FAILS && ELECTIONS
+#define claims_max 10
+#else
 #define claims_max 7
+#endif
 #define records_max 6
 #define at_max (TIMES - 1)
 #define pipeline_max 2
@@ -463,6 +471,11 @@ end_idle:
   session(4)
   session(5)
   session(6)
+#if claims_max > 7
+  session(7)
+  session(8)
+  session(9)
+#endif
   :: d_step { elections > 0 -> elections--; elected = 1 - elected }
   od
 }
