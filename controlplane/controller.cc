@@ -228,7 +228,6 @@ void Controller::start_leading(Now now) {
   next_offset_.clear();
   for (const auto& position : state_.the_cloud().positions) next_offset_[position.topic] = position.offset;
   leases_.start(state_, now.steady_ms);
-  last_append_ms_ = now.steady_ms;
   tried_ = {};
   ports_.log->end(Topic::heartbeats, [answers = answers_, wake = ports_.wake](Result<std::int64_t> end) {
     if (end) answers->heartbeats_end = *end;
@@ -310,11 +309,7 @@ void Controller::hear_heartbeats(Now now) {
 void Controller::lead(Now now) {
   hear_heartbeats(now);
   poll_inputs();
-  // After a long pause one record goes alone: the broker may have forgotten this producer.
-  const bool rested = now.steady_ms - last_append_ms_ > options_.idle_producer_ms;
-  const std::size_t pipeline = rested ? 1 : options_.pipeline_max;
-  while (in_flight_.size() < pipeline) {
-    if (rested && !in_flight_.empty()) return;
+  while (in_flight_.size() < options_.pipeline_max) {
     if (try_carefully(now) || seal(now)) return;
     if (!build_record(now)) return;
   }
@@ -481,7 +476,6 @@ void Controller::send(Draft draft, Now now) {
 void Controller::ship(Draft draft, SealedRecord sealed, Now now) {
   tip_ = advance(tip_, draft.record, sealed.hash, -1);
   in_flight_.push_back({.hash = sealed.hash, .after = state_.mark(), .sent_ms = now.steady_ms});
-  last_append_ms_ = now.steady_ms;
   producer_->append(Topic::events, std::move(sealed.bytes), [answers = answers_, wake = ports_.wake](Result<std::int64_t> offset) {
     if (offset) return;
     answers->append_failed = true;

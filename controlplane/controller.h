@@ -35,7 +35,6 @@ class Controller {
     std::int64_t claim_deadline_ms = 10'000;
     std::int64_t append_deadline_ms = 10'000;    // an append not read back by then ends the claim
     std::int64_t backoff_ms = 500;               // random up to this before every claim but the first
-    std::int64_t idle_producer_ms = 3'600'000;   // a broker forgets idle producers
     std::size_t batch_max = 512;                 // decisions in a record
     std::size_t pipeline_max = 8;                // records appended and not yet read back
     bool may_lead = true;
@@ -148,7 +147,6 @@ class Controller {
   };
   std::shared_ptr<Answers> answers_;
   std::int64_t claim_not_before_ = 0;
-  std::int64_t last_append_ms_ = 0;
   bool end_asked_ = false;
   Position tried_;                             // the intent that this claim said it would try
 };
