@@ -25,9 +25,10 @@ Error io_error(int number, const std::string& doing) {
     case ENOSPC:
     case EDQUOT:
       return {Errc::no_space, text + "; free some space there and try again"};
+    case EROFS:
+      return {Errc::denied, text + "; mount that file system writable"};
     case EACCES:
     case EPERM:
-    case EROFS:
       return {Errc::denied, text + "; run as the user that owns it"};
     case ENOTDIR:
       return {Errc::invalid, text + "; name a folder"};

@@ -13,7 +13,7 @@
 #include <filesystem>
 
 #include "events/embedded_folder.h"
-#include "events/embedded_wal.h"
+#include "events/wal_check.h"
 
 namespace reprise {
 namespace {
@@ -94,9 +94,9 @@ Error EmbeddedStore::explain(const rocksdb::Status& status, std::string_view doi
   if (status.IsNoSpace() || says("No space left") || says("Disk quota exceeded")) {
     return {Errc::no_space, said + "; free some space on that file system: the log goes on by itself"};
   }
-  if (says("Permission denied") || says("Read-only file system")) {
-    return {Errc::denied, said + "; run as the user that owns the folder"};
-  }
+  if (says("Read-only file system"))
+    return {Errc::denied, said + "; mount that file system writable: the log goes on by itself"};
+  if (says("Permission denied")) return {Errc::denied, said + "; run as the user that owns the folder"};
   if (status.IsCorruption())
     return {Errc::broken, said + "; restore the folder from a copy, the damage does not heal"};
   return {Errc::broken, said + "; look at the disk (dmesg): when it works again the log goes on by itself"};
@@ -138,28 +138,14 @@ Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(const std::string& di
   return store;
 }
 
-// A changed length or type would pass for a torn end: see embedded_wal.h.
-Status EmbeddedStore::check_headers() const {
-  std::error_code failed;
-  for (std::filesystem::directory_iterator file(dir_, failed), end; !failed && file != end;
-       file.increment(failed)) {
-    const auto name = file->path().filename().string();
-    if (!name.ends_with(".log") && !name.starts_with("MANIFEST-")) continue;
-    if (const auto at = find_changed_header(file->path()); at >= 0) {
-      return explain(
-          rocksdb::Status::Corruption(fmt::format("the record at byte {} of {} was changed", at, name)),
-          "read its last part");
-    }
-  }
-  return {};
-}
-
 Status EmbeddedStore::open_db(const EmbeddedLogOptions& options, bool fresh) {
   auto wanted = db_options(options, mode_);
   wanted.create_if_missing = wanted.create_missing_column_families = fresh;
-  const auto headers = check_headers();
-  if (!headers && mode_ == Mode::write) return headers;
-  if (!headers) damage_.fill(headers.error());
+  if (const auto changed = find_changed_header(dir_); !changed.empty()) {
+    const auto error = explain(rocksdb::Status::Corruption(changed), "read its last part");
+    if (mode_ == Mode::write) return error;
+    damage_.fill(error);
+  }
 
   auto status = try_to_open(wanted);
   // A reader takes what can be read, and says where it ends: first without what follows damage in the
@@ -229,7 +215,28 @@ Status EmbeddedStore::find_bounds() {
   for (const Topic topic : all_topics) {
     if (auto found = find_bounds(topic); !found) return found;
   }
-  return {};
+  return mode_ == Mode::write ? check_dense(Topic::events) : Status();
+}
+
+// Who writes must not go on behind a hole, as in a copy that was made of a running log. Counted from what the
+// files say of themselves; only if that does not agree, entry by entry.
+Status EmbeddedStore::check_dense(Topic topic) const {
+  auto* family = families_[index_of(topic)];
+  rocksdb::TablePropertiesCollection tables;
+  std::uint64_t in_memory = 0, entries = 0;
+  const auto status = db_->GetPropertiesOfAllTables(family, &tables);
+  if (!status.ok()) return explain(status, fmt::format("count {}", topic_name(topic)));
+  for (const auto& [file, properties] : tables) entries += properties->num_entries;
+  db_->GetIntProperty(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable, &in_memory);
+  const auto bounds = this->bounds(topic);
+  if (entries + in_memory == static_cast<std::uint64_t>(bounds.end - bounds.begin)) return {};
+  std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator({}, family));
+  auto wanted = bounds.begin;
+  for (at->Seek(slice(big_endian(wanted))); at->Valid() && from_big_endian(at->key().data()) == wanted; at->Next())
+    ++wanted;
+  if (wanted == bounds.end) return {};
+  return explain(at->status().ok() ? rocksdb::Status::Corruption("this entry is missing, later ones are there") : at->status(),
+                 fmt::format("read {} at offset {}", topic_name(topic), wanted));
 }
 
 Status EmbeddedStore::find_bounds(Topic topic) {
@@ -316,7 +323,9 @@ Status EmbeddedStore::forget(Topic topic, std::int64_t begin) {
   rocksdb::WriteBatch batch;
   batch.Put(meta_, begin_key(topic), slice(last)).PermitUncheckedError();
   batch.DeleteRange(family, slice(first), slice(last)).PermitUncheckedError();
-  auto status = db_->Write({}, &batch);
+  rocksdb::WriteOptions synced;  // with what is kept: the files that go now do not come back
+  synced.sync = true;
+  auto status = db_->Write(synced, &batch);
   if (!status.ok()) return explain(status, fmt::format("drop old {}", topic_name(topic)));
   // Whole files go at once, without being read again.
   const auto first_slice = slice(first), last_slice = slice(last);

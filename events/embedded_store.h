@@ -64,12 +64,12 @@ class EmbeddedStore {
 
  private:
   EmbeddedStore(std::string dir, Mode mode);
-  Status check_headers() const;
   Status open_db(const EmbeddedLogOptions& options, bool fresh);
   Status check_meta(const EmbeddedLogOptions& options, bool fresh);
   rocksdb::Status try_to_open(const rocksdb::Options& wanted);
   Status find_bounds();
   Status find_bounds(Topic topic);
+  Status check_dense(Topic topic) const;
   Error explain(const rocksdb::Status& status, std::string_view doing) const;
 
   const std::string dir_;

@@ -387,3 +387,29 @@ TEST_CASE(
   append_numbers(*log, Topic::intents, 50, 51);
   REQUIRE(read_all(*log, Topic::intents).entries.back().offset == 50);
 }
+
+TEST_CASE("embedded: what was dropped and what was kept agree when the power goes right after") {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    TemporaryFolder folder;
+    FaultyDisk disk(true);
+    std::atomic<std::int64_t> now_ms = 1'700'000'000'000;
+    EmbeddedLogOptions options{.sweep_ms = 0, .now_ms = [&] { return now_ms.load(); }};
+    append_numbers(*must_open(folder / "log", options), Topic::heartbeats, 0, 50);
+    options.env = disk.env();
+    auto log = must_open(folder / "log", options);  // what was there is a file now, which can go as a whole
+    now_ms += topic_rules(Topic::heartbeats).retention_ms + 1;
+    append_numbers(*log, Topic::heartbeats, 50, 51);
+    append_numbers(*log, Topic::heartbeats, 51, 52);  // answered once the sweep is done
+    REQUIRE(*log->begin(Topic::heartbeats) == 50);
+    disk.set(FaultyDisk::Fault::gone);
+    log.reset();
+    sim::Prng prng(seed);
+    disk.lose_power(prng);
+    options.env = nullptr;
+    log = must_open(folder / "log", options);
+    const auto all = read_all(*log, Topic::heartbeats);
+    REQUIRE(all.error.code == Errc::ok);
+    REQUIRE(all.entries.size() >= 1);
+    REQUIRE(all.entries[0].offset == 50);
+  }
+}

@@ -10,8 +10,13 @@
 
 namespace reprise {
 
-// The offset in the file of a record whose length or type was changed, or -1. A file that cannot be read has
-// none.
-long find_changed_header(const std::string& path);
+// What was changed in the write-ahead logs and MANIFESTs of that folder, in words; empty: nothing that RocksDB
+// would not say itself. Files that cannot be read are left to it.
+std::string find_changed_header(const std::string& dir);
+
+// Where one write-ahead log of that folder does not go on where the one before it ends: the end of that one is
+// missing, as in a copy that was made while it was written. Empty: nowhere. A write that failed may look the
+// same.
+std::string find_missing_end(const std::string& dir);
 
 }  // namespace reprise
