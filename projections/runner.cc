@@ -49,7 +49,7 @@ std::string begin_from_checkpoint(const ProjectionOptions& options) {
 }
 
 bool passes_by_itself(Errc code) {
-  return code == Errc::unreachable || code == Errc::timed_out || code == Errc::again;
+  return code == Errc::unreachable || code == Errc::timed_out || code == Errc::again || code == Errc::no_space;
 }
 
 }  // namespace
@@ -110,17 +110,24 @@ Projection::Projection(Log& log, ProjectionOptions options, std::unique_ptr<Stor
 Projection::~Projection() { stop(); }
 
 Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions options) {
-  const std::string began = begin_from_checkpoint(options);
+  std::string began = begin_from_checkpoint(options);
   auto store = Store::open(options.store);
+  std::string damage;
+  if (!store && store.error().code == Errc::conflict && !options.store.read_only) {
+    damage = store.error().text;
+    if (auto aside = Store::set_aside(options.store.dir); !aside) return aside.error();
+    began = begin_from_checkpoint(options);
+    store = Store::open(options.store);
+  }
   if (!store) return store.error();
   const StoreHead& head = (*store)->head();
   if (options.cloud && head.head.seq != 0 && head.cloud != options.cloud)
     return Error{Errc::conflict, fmt::format("the store in {} is of cloud {}, not of {}: give another folder",
                                              options.store.dir, head.cloud.str(), options.cloud.str())};
   std::unique_ptr<Projection> projection(new Projection(log, std::move(options), std::move(*store)));
-  projection->status_.began = began;
+  projection->status_.began = std::move(began);
   if (auto moved = projection->move_in(); !moved) return moved.error();
-  if (auto loaded = projection->load(); !loaded) return loaded.error();
+  if (auto loaded = projection->load(std::move(damage)); !loaded) return loaded.error();
   return projection;
 }
 
@@ -136,12 +143,25 @@ Status Projection::move_in() {
   return {Errc::broken, moved.error().text};
 }
 
-Status Projection::load() {
+// `damage`: of the store that stood here before; it was set aside.
+Status Projection::load(std::string damage) {
   status_.log_place = log_.place();
   snapshot_ = store_->snapshot();
+  store_->when_damaged([bell = bell_] { bell->ring(); });
+  if (!damage.empty()) {
+    status_.rebuilt_because = std::move(damage);
+    status_.rebuilding = true;
+  }
   if (store_->head().head.seq != 0) {
     auto state = load_state(View::now(snapshot_), true);
-    if (!state) return rebuild(state.error().text);
+    if (!state && state.error().code != Errc::conflict) return state.error();
+    if (!state) {
+      // Once the log is seen to hold the stored head (follow()): until then nothing of it is thrown away, and
+      // nothing is shown.
+      unusable_ = state.error().text;
+      status_.rebuilding = true;
+      return {};
+    }
     state_ = std::move(*state);
     state_head_ = store_->head().head;
   }
@@ -171,6 +191,8 @@ void Projection::run() {
     progressed_ = false;
     Status status = follow();
     if (status) continue;
+    if (status.error().code != Errc::conflict)
+      if (auto back = step_back(); !back) status = std::move(back);
     if (status.error().code == Errc::conflict) {  // what is folded is not what the log says
       if (status = rebuild(status.error().text); status) continue;
     }
@@ -189,6 +211,7 @@ void Projection::run() {
 Status Projection::follow() {
   checked_ = false;
   if (auto checked = check_start(); !checked) return checked;
+  if (auto usable = check_store(); !usable) return usable;
   checked_ = true;
   publish({});  // a sealed head says so only now
   const std::int64_t offset = from_head_ ? store_->head().head.offset + 1 : store_->head().next_offset;
@@ -201,6 +224,9 @@ Status Projection::follow() {
       return {Errc::again, fmt::format("the log at {} ends before what was read of it: {}", log_.place(),
                                        entries.error().text)};
     }
+    if (!entries && entries.error().code == Errc::broken)
+      return {Errc::broken, fmt::format("the log at {} is broken after seq {}: {}", log_.place(), state_head_.seq,
+                                        entries.error().text)};
     if (!entries) return entries.error();
     from_head_ = false;
     for (auto& entry : *entries) {
@@ -213,6 +239,7 @@ Status Projection::follow() {
     }
     if (auto flushed = flush(batch); !flushed) return flushed;
     ask_end();
+    if (auto usable = check_store(); !usable) return usable;
     if (!entries->empty()) continue;
     {
       std::lock_guard lock(mutex_);
@@ -220,10 +247,17 @@ Status Projection::follow() {
       status_.rebuilding = false;
       status_.trouble.clear();
     }
+    folding_anew_ = false;
     progressed_ = true;
     bell_->wait();
   }
   return {};
+}
+
+// What a reader found damaged is folded anew.
+Status Projection::check_store() const {
+  const std::string damage = unusable_.empty() ? store_->damage() : unusable_;
+  return damage.empty() ? Status() : Status(Errc::conflict, damage);
 }
 
 Status Projection::check_start() {
@@ -284,8 +318,10 @@ Status Projection::check_head() {
 
 Status Projection::take(Entry entry, Batch& batch) {
   Step step = read_step(state_head_, *store_, entry);
-  if (step.verdict == Verdict::broken)
+  if (step.verdict == Verdict::broken) {
+    if (auto usable = check_store(); !usable) return usable;  // what cannot be read there is not known here
     return {Errc::broken, fmt::format("the log at {} is broken: {}", log_.place(), step.why)};
+  }
   if (step.verdict == Verdict::is_void) {
     store_->add_void(step.hash, step.offset);
     return {};
@@ -358,24 +394,35 @@ void Projection::call_watchers(const Batch& batch) {
   }
 }
 
-// Folds the log anew from its first record; once.
+// What was folded and is not stored is folded again.
+Status Projection::step_back() {
+  store_->discard();
+  if (!unusable_.empty() || state_head_ == store_->head().head) return {};
+  auto stored = load_state(View::now(store_->snapshot()), true);
+  std::unique_lock lock(state_mutex_);
+  state_ = stored ? std::move(*stored) : State(true);
+  state_head_ = stored ? store_->head().head : Head{};
+  return stored ? Status() : Status(stored.error());
+}
+
+// Folds the log anew from its first record. Not again before it has come to the log's end: then it is not the
+// store that is wrong.
 Status Projection::rebuild(const std::string& why) {
-  std::string before;
+  const bool again = std::exchange(folding_anew_, true);
+  if (again) {
+    (void)step_back();  // what was folded last is not proved
+    return {Errc::broken,
+            fmt::format("{}; the log was folded anew before, because {}", why, status().rebuilt_because)};
+  }
   {
     std::lock_guard lock(mutex_);
-    before = std::exchange(status_.rebuilt_because, why);
+    status_.rebuilt_because = why;
     status_.rebuilding = true;
     status_.caught_up = false;
   }
-  if (!before.empty()) {
-    // What was folded last is not proved: back to what is stored.
-    auto stored = load_state(View::now(store_->snapshot()), true);
-    std::unique_lock lock(state_mutex_);
-    state_ = stored ? std::move(*stored) : State(true);
-    state_head_ = stored ? store_->head().head : Head{};
-    return {Errc::broken, fmt::format("{}; the log was folded anew before, because {}", why, before)};
-  }
-  if (auto wiped = store_->wipe(); !wiped) return wiped;
+  if (auto wiped = store_->wipe(); !wiped)
+    return {Errc::broken, fmt::format("{}; it is made anew when this is started again ({})", why, wiped.error().text)};
+  unusable_.clear();
   {
     std::unique_lock lock(state_mutex_);
     state_ = State(true);

@@ -3,7 +3,8 @@
 // One thread: log -> decode -> judge -> fold -> digest compared -> store -> head published -> waiters and
 // watchers called. Woken by the log, never polling. It goes on from its stored head after any crash, and
 // stops loudly, for good, at the first entry that is broken: status() says where and why. A digest that
-// differs, or a stored state that does not hash to its head, makes it fold the log anew once.
+// differs, a stored state that does not hash to its head, or damage that a reader meets, makes it fold the log
+// anew; if that does not come to the log's end, it stops.
 // Threads: every method may be called from any thread; callbacks must not block.
 #pragma once
 
@@ -69,7 +70,7 @@ struct ProjectionStatus {
 
 class Projection {
  public:
-  // Opens the store (or makes it) and loads the state. A store that followed the log at another place finds its
+  // Opens the store (or makes it) and loads the state; a damaged one is set aside. A store that followed the log at another place finds its
   // records in this one first. conflict, exists: it is another cloud's; broken: this log does not hold what it read;
   // of a log at another place also what that says itself (unreachable …).
   static Result<std::unique_ptr<Projection>> open(Log& log, ProjectionOptions options);
@@ -125,9 +126,10 @@ class Projection {
 
   Projection(Log& log, ProjectionOptions options, std::unique_ptr<Store> store);
   Status move_in();
-  Status load();
+  Status load(std::string damage);
   void run();
   Status follow();
+  Status check_store() const;
   Status check_start();
   Status check_genesis();
   Status check_head();
@@ -135,6 +137,7 @@ class Projection {
   Status flush(Batch& batch);
   void publish(const Batch& batch);
   void call_watchers(const Batch& batch);
+  Status step_back();
   Status rebuild(const std::string& why);
   void fail(const Error& error);
   void ask_end();
@@ -149,6 +152,8 @@ class Projection {
   std::atomic<bool> checked_ = false;  // the log was seen to hold the stored head
   bool from_head_ = false;             // the log stepped back: read on from the head, not from next_offset
   bool progressed_ = false;
+  bool folding_anew_ = false;          // and not yet at the log's end
+  std::string unusable_;               // why what is stored cannot be loaded
   Seq watched_ = 0;  // the newest that watchers were told
 
   mutable std::shared_mutex state_mutex_;

@@ -14,7 +14,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
+#include "events/wal_check.h"
 #include "projections/state.h"
 #include "projections/store_status.h"
 #include "projections/view.h"
@@ -153,26 +155,60 @@ rocksdb::DBOptions database_options(const StoreOptions& given) {
   return options;
 }
 
+// Beside RocksDB's files: that the next start must not use them.
+std::string damage_mark(const std::string& dir) { return dir + "/damaged"; }
+
+Error damaged(const std::string& dir, const std::string& how) {
+  return {Errc::conflict,
+          fmt::format("the store in {} is damaged ({}): `reprise serve` makes it anew from the log", dir, how)};
+}
+
+// What RocksDB does not see by itself when it opens the folder.
+Status check_files(const std::string& dir) {
+  if (std::ifstream mark(damage_mark(dir)); mark) {
+    std::string how;
+    std::getline(mark, how);
+    return damaged(dir, how);
+  }
+  for (const auto& how : {find_changed_header(dir), find_missing_end(dir)})
+    if (!how.empty()) return damaged(dir, how);
+  return {};
+}
+
 }  // namespace
 
 Error store_error(const rocksdb::Status& status, const std::string& dir) {
-  if (status.IsCorruption())
-    return {Errc::broken,
-            fmt::format("the store in {} is damaged ({}): move it away, it is made anew from the log", dir,
-                        status.ToString())};
-  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace)
-    return {Errc::no_space, fmt::format("no space left for the store in {}: free some and start again", dir)};
-  if (status.IsNotFound()) return {Errc::not_found, fmt::format("not in the store in {}", dir)};
   const std::string words = status.ToString();
-  if (words.find("lock") != std::string::npos || words.find("LOCK") != std::string::npos)
+  const auto says = [&words](const char* what) { return words.find(what) != std::string::npos; };
+  if (status.IsCorruption() || status.IsPathNotFound()) return damaged(dir, words);
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace)
+    return {Errc::no_space, fmt::format("no space left for the store in {}: free some, then it goes on by itself", dir)};
+  if (status.IsNotFound()) return {Errc::not_found, fmt::format("not in the store in {}", dir)};
+  if (says("Read-only file system"))
+    return {Errc::denied, fmt::format("the store in {} can only be read: mount its file system writable ({})", dir, words)};
+  if (says("lock") || says("LOCK"))
     return {
         Errc::denied,
         fmt::format("the store in {} is in use by another process (or may not be opened): {}", dir, words)};
-  if (words.find("ermission denied") != std::string::npos)
+  if (says("ermission denied"))
     return {Errc::denied, fmt::format("the store in {} may not be opened: {}", dir, words)};
   if (status.IsInvalidArgument())
     return {Errc::invalid, fmt::format("{} holds no store of ours: {}", dir, words)};
-  return {Errc::broken, fmt::format("the store in {} cannot be used: {}", dir, words)};
+  return {Errc::broken, fmt::format("the store in {} cannot be used: {}; look at the disk (dmesg), then start again", dir, words)};
+}
+
+void StoreDamage::report(const std::string& what) const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!found_.empty()) return;
+    found_ = what;
+  }
+  if (ring) ring();
+}
+
+std::string StoreDamage::found() const {
+  const std::lock_guard lock(mutex_);
+  return found_;
 }
 
 StoreFamilies::~StoreFamilies() {
@@ -228,6 +264,8 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   } else if (std::filesystem::create_directories(options.dir, error); error) {
     return Error{Errc::denied, fmt::format("cannot make {}: {}", options.dir, error.message())};
   }
+  if (!options.read_only)
+    if (auto whole = check_files(options.dir); !whole) return whole.error();
   const bool is_new = !std::filesystem::exists(options.dir + "/CURRENT", error);
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
@@ -258,6 +296,7 @@ Status Store::read_head() {
   }
   if (!got.ok()) return store_error(got, options_.dir);
   auto head = decode_head(bytes);
+  if (!head && head.error().code == Errc::broken) return damaged(options_.dir, head.error().text);
   if (!head) return {head.error().code, fmt::format("the store in {}: {}", options_.dir, head.error().text)};
   head_ = std::move(*head);
   return {};
@@ -267,6 +306,7 @@ Status Store::read_head() {
 Status Store::make_families() {
   auto fresh = std::make_shared<StoreFamilies>();
   fresh->db = families_->db;
+  fresh->damage.ring = families_->damage.ring;
   const auto all = descriptors(options_);
   rocksdb::ColumnFamilyHandle* old[] = {families_->now, families_->history, families_->trail,
                                         families_->tail};
@@ -282,10 +322,24 @@ Status Store::make_families() {
   return {};
 }
 
+Status Store::set_aside(const std::string& dir) {
+  const std::string aside = dir + ".damaged";
+  std::error_code failed;
+  std::filesystem::remove_all(aside, failed);
+  if (!failed) std::filesystem::rename(dir, aside, failed);
+  if (failed)
+    return {Errc::denied, fmt::format("cannot move the damaged store in {} to {}: {}", dir, aside, failed.message())};
+  return {};
+}
+
 Status Store::wipe() {
-  batch_->Clear();
-  now_.clear();
-  pending_hashes_.clear();
+  const auto wiped = try_to_wipe();
+  if (!wiped) std::ofstream(damage_mark(options_.dir)) << wiped.error().text << '\n';
+  return wiped;
+}
+
+Status Store::try_to_wipe() {
+  discard();
   rocksdb::WriteOptions synced;
   synced.sync = true;
   const auto gone = families_->db->Delete(synced, families_->meta, head_key);
@@ -294,6 +348,13 @@ Status Store::wipe() {
   head_ = next_ = {};
   take_snapshot();
   return {};
+}
+
+void Store::discard() {
+  batch_->Clear();
+  now_.clear();
+  pending_hashes_.clear();
+  next_ = head_;
 }
 
 void Store::take_snapshot() {
@@ -376,17 +437,23 @@ std::size_t Store::pending_bytes() const { return batch_->GetDataSize(); }
 
 Status Store::flush(const std::string& place) {
   if (next_.next_offset == head_.next_offset) return {};
+  if (std::exchange(write_failed_, false)) {
+    // RocksDB takes no writes after one that failed, until it is told that the disk is well again.
+    const auto well = families_->db->Resume();
+    write_failed_ = !well.ok();
+    // Busy: it looks for space by itself, every few seconds.
+    if (!well.ok()) return store_error(well.IsBusy() ? rocksdb::Status::NoSpace() : well, options_.dir);
+  }
   keep_last(now_);
   for (const auto& [key, row] : now_)
     (void)(row ? batch_->Put(families_->now, key, *row) : batch_->Delete(families_->now, key));
   next_.place = place;
   (void)batch_->Put(families_->meta, head_key, encode_head(next_));
   const auto written = families_->db->Write({}, batch_.get());
+  write_failed_ = !written.ok();
   if (!written.ok()) return store_error(written, options_.dir);
-  batch_->Clear();
-  now_.clear();
-  pending_hashes_.clear();
   head_ = next_;
+  discard();
   take_snapshot();
   return {};
 }
@@ -433,7 +500,9 @@ Status Store::move(const StoreMove& move) {
 bool Store::contains(const Hash& hash) const {
   if (std::find(pending_hashes_.begin(), pending_hashes_.end(), hash) != pending_hashes_.end()) return true;
   std::string value;
-  return families_->db->Get({}, families_->trail, hash_key(hash), &value).ok();
+  const auto got = families_->db->Get({}, families_->trail, hash_key(hash), &value);
+  if (!got.ok() && !got.IsNotFound()) families_->damage.report(store_error(got, options_.dir).text);
+  return got.ok();
 }
 
 }  // namespace reprise

@@ -10,12 +10,15 @@
 // Promises:
 // - One batch is written whole or not at all, with its head: after any crash the store is as it was at
 //   the end of some batch. The log is the truth: writes are not synced, a lost end is folded again.
-// - What is read is checked: a row or the head that is not what was written comes back as Errc::broken.
+// - What is read is checked: what is not as it was written comes back as Errc::conflict. It is only a copy of
+//   the log: whoever has that makes it anew. Errc::broken: the disk or the system refuse, nothing is damaged.
 // - One writer (one thread), any number of readers; a snapshot and its views stay valid after wipe().
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,6 +59,19 @@ struct RecordLine {
   Hash digest;  // of the state after it
 };
 
+// What readers found that is not as it was written. Any thread.
+class StoreDamage {
+ public:
+  void report(const std::string& what) const;
+  // The first report; empty: none.
+  std::string found() const;
+  std::function<void()> ring;  // called at the first report; set before there are readers
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::string found_;
+};
+
 // The open database: closed when the last store, snapshot and view of it are gone.
 struct StoreFamilies {
   std::shared_ptr<rocksdb::DB> db;
@@ -64,6 +80,7 @@ struct StoreFamilies {
   rocksdb::ColumnFamilyHandle* history = nullptr;
   rocksdb::ColumnFamilyHandle* trail = nullptr;
   rocksdb::ColumnFamilyHandle* tail = nullptr;
+  StoreDamage damage;
   ~StoreFamilies();
 };
 
@@ -103,8 +120,11 @@ struct StoreMove {
 
 class Store final : public SeenHashes {
  public:
-  // invalid: not a store; broken: damaged; denied: another process has it, or permissions; no_space.
+  // invalid: not a store; conflict: damaged; denied: another process has it, or permissions; no_space; broken.
   static Result<std::unique_ptr<Store>> open(const StoreOptions& options);
+  // Moves a damaged one out of the way (DIR.damaged; one that is there already goes): its tail may hold what a
+  // log has lost.
+  static Status set_aside(const std::string& dir);
   ~Store() override;
 
   // As of the last flush.
@@ -120,18 +140,25 @@ class Store final : public SeenHashes {
   std::size_t pending_bytes() const;
   // Writes the pending batch, with the log's place in words, and takes a new snapshot.
   Status flush(const std::string& place);
-  // Folded, void or pending.
+  // Forgets the pending batch.
+  void discard();
+  // Folded, void or pending. What cannot be read is not; see damage().
   bool contains(const Hash& hash) const override;
 
   // The same records in another log. Nothing may be pending. Cut off, the store still names the former place.
   Status move(const StoreMove& move);
-  // Empties everything, so that the log can be folded anew.
+  // What a reader found that is not as it was written; empty: nothing since it was opened or wiped.
+  std::string damage() const { return families_->damage.found(); }
+  // `ring` is called, from any thread, when there is damage. Before anybody reads.
+  void when_damaged(std::function<void()> ring) { families_->damage.ring = std::move(ring); }
+  // Empties everything, so that the log can be folded anew. When that fails the next open() finds a conflict.
   Status wipe();
 
  private:
   Store(StoreOptions options, std::shared_ptr<StoreFamilies> families);
   Status read_head();
   Status make_families();
+  Status try_to_wipe();
   void take_snapshot();
   void add_to_tail(Seq seq, std::string_view bytes);
 
@@ -142,6 +169,7 @@ class Store final : public SeenHashes {
   StoreHead next_;  // with the pending batch
   TablesChanged changed_{};
   std::unique_ptr<rocksdb::WriteBatch> batch_;
+  bool write_failed_ = false;
   std::vector<StoreEntry> now_;  // of the pending batch, in order of the records
   std::vector<Hash> pending_hashes_;
 };

@@ -84,7 +84,7 @@ Result<View> View::at(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq) {
     return Error{Errc::not_found, fmt::format("seq {} has not happened yet: the newest is {}", seq, head)};
   View view(std::move(snapshot), seq);
   const auto line = view.line_of(seq);
-  if (!line) return Error{Errc::broken, fmt::format("seq {} is missing in the store", seq)};
+  if (!line) return view.status().error();
   view.line_ = *line;
   view.timestamp_ = timestamp_of(seq);
   return view;
@@ -135,13 +135,10 @@ std::optional<RecordLine> View::line_of(Seq seq) const {
   options.snapshot = snapshot_->snapshot;
   std::string bytes;
   const auto got = families.db->Get(options, families.trail, line_key(seq), &bytes);
-  if (!got.ok()) {
-    note(store_error(got, families.db->GetName()));
-    return std::nullopt;
-  }
-  auto line = decode_line(bytes);
+  auto line = got.ok() ? decode_line(bytes) : Result<RecordLine>(store_error(got, families.db->GetName()));
   if (line) return *line;
-  note(line.error());
+  const bool missing = got.ok() || got.IsNotFound();
+  note({missing ? Errc::conflict : line.error().code, fmt::format("the line of seq {}: {}", seq, line.error().text)});
   return std::nullopt;
 }
 
@@ -191,7 +188,7 @@ Result<State> load_state(const View& view, bool collect_changes, bool keep_undo)
 #undef TABLE
   if (!view.status()) return view.status().error();
   if (state.digest() != view.line().digest)
-    return Error{Errc::broken,
+    return Error{Errc::conflict,
                  fmt::format("the stored rows as of seq {} have digest {}, but the record says {}",
                              view.seq(), state.digest().hex(), view.line().digest.hex())};
   return state;

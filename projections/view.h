@@ -2,7 +2,8 @@
 //
 // A view is one reader's: cheap to make (no lock, no copy of rows), not to be shared between threads.
 // All its answers are of one seq. A read that fails (a damaged block) answers "not there" and is kept in
-// status(): whoever answers a client on the strength of a view looks at it once at the end.
+// status(): whoever answers a client on the strength of a view looks at it once at the end. Damage is told to
+// whoever keeps the store, which makes it anew.
 #pragma once
 
 #include <algorithm>
@@ -111,6 +112,7 @@ class View {
   // The first key behind all that begin with `prefix`.
   static std::string past(std::string prefix);
   void note(Error error) const {
+    if (error.code == Errc::conflict) snapshot_->families->damage.report(error.text);
     if (status_) status_ = std::move(error);
   }
 
@@ -118,7 +120,7 @@ class View {
   std::optional<Row> row_of(std::string_view bytes) const {
     auto row = decode_row<Row>(bytes);
     if (row) return std::move(*row);
-    note({row.error().code, row.error().text + ": the store is damaged"});
+    note({Errc::conflict, row.error().text + ": the store is damaged"});
     return std::nullopt;
   }
   template <class F, class Argument>
@@ -175,7 +177,7 @@ void View::each_key_by(std::uint8_t index, const std::string& prefix, F&& f) con
     typename Row::Key key;
     const std::size_t size = encoded_key_size(key);
     if (at.key().size() < 2 + size)
-      return note({Errc::broken, "an index entry is too short: the store is damaged"});
+      return note({Errc::conflict, "an index entry is too short: the store is damaged"});
     decode_key(at.key().substr(at.key().size() - size), key);
     if (!goes_on(f, key)) return;
   }
@@ -194,19 +196,19 @@ void View::each_by(std::uint8_t index, const std::string& prefix, F&& f, const s
   std::optional<Cursor> row;
   for (; entry.valid(); entry.next()) {
     if (entry.key().size() < 2 + size)
-      return note({Errc::broken, "an index entry is too short: the store is damaged"});
+      return note({Errc::conflict, "an index entry is too short: the store is damaged"});
     const std::string key = row_key(Row::table, entry.key().substr(entry.key().size() - size));
     if (!row) row.emplace(*this, key, row_key(Row::table + 1, {}));
     for (int i = 0; i < steps_max && row->valid() && row->key() < key; ++i) row->next();
     if (!row->valid() || row->key() != key) row->seek(key);
     if (!row->valid() || row->key() != key)
-      return note({Errc::broken, std::string("an index entry without its row in table ") + Row::table_name});
+      return note({Errc::conflict, std::string("an index entry without its row in table ") + Row::table_name});
     auto found = row_of<Row>(row->value());
     if (!found || !goes_on(f, *found)) return;
   }
 }
 
-// The whole state of a view, each row hashed anew: broken when that does not make the record's digest.
+// The whole state of a view, each row hashed anew: conflict when that does not make the record's digest.
 Result<State> load_state(const View& view, bool collect_changes = false, bool keep_undo = false);
 
 }  // namespace reprise

@@ -111,7 +111,12 @@ void CoreBackend::fresh(PassedCallback callback) {
     PassedCallback callback;
   };
   const auto asked = std::make_shared<Asked>();
-  asked->callback = std::move(callback);
+  asked->callback = [this, callback = std::move(callback)](const Status& status) {
+    // Not stale, but a past long gone, or nothing yet.
+    const bool anew = !status && parts_.projection->status().rebuilding;
+    callback(anew ? Status(Errc::again, "it folds the log anew, its copy of the state was damaged: try again in a while")
+                  : status);
+  };
   const auto waiter = parts_.projection->fresh([asked, alarms = alarms_](const Status& status) {
     if (asked->answered.exchange(true)) return;
     if (const auto alarm = asked->alarm.load()) alarms->cancel(alarm);

@@ -111,8 +111,12 @@ void Exchange::admit(const Status& fresh) {
   if (!fresh) {
     const auto code = fresh.error().code;
     if (code == Errc::conflict) sealed_ = fresh.error().text;
-    stale_ = code == Errc::unreachable || code == Errc::timed_out || !sealed_.empty();
-    if (!stale_) return finish(ask_.error(503, "This server cannot answer: " + fresh.error().text));
+    stale_ = code == Errc::unreachable || code == Errc::timed_out || code == Errc::no_space || !sealed_.empty();
+    if (!stale_) {
+      auto answer = ask_.error(503, "This server cannot answer: " + fresh.error().text);
+      if (code == Errc::again) answer.header("Retry-After", retry_after_s);
+      return finish(std::move(answer));
+    }
   }
   ask_.view_ = api_.backend().view();
   if (auto answer = authorize()) return finish(std::move(*answer));

@@ -123,7 +123,8 @@ Status Process::open_projection(std::function<void(const Error&)> broken) {
                            .keep = static_cast<std::size_t>(config_.checkpoints.keep)},
       say);
   broken_waiter_ = projection_->wait_passed(INT64_MAX, [broken = std::move(broken)](Status status) {
-    if (!status && status.error().code == Errc::broken) broken(status.error());
+    // Whatever ended it (`again`: we did), nothing can be answered any more.
+    if (!status && status.error().code != Errc::again) broken(status.error());
   });
   projection_->start();
   return {};

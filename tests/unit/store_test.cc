@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <future>
+#include <thread>
 
 #include "projections/replay.h"
+#include "projections/runner.h"
 #include "projections/view.h"
+#include "tests/unit/memory_log.h"
 #include "tests/unit/story.h"
 #include "tests/unit/temporary_folder.h"
 
@@ -216,8 +220,8 @@ TEST_CASE("a store that cannot be used says why and what to do") {
     if (file.path().filename().string().starts_with("MANIFEST"))
       std::ofstream(file.path()) << "not a manifest at all";
   const auto damaged = error(small(folder.path("store")));
-  CHECK(damaged.code == Errc::broken);
-  CHECK_THAT(damaged.text, Catch::Contains("damaged") && Catch::Contains("move it away"));
+  CHECK(damaged.code == Errc::conflict);
+  CHECK_THAT(damaged.text, Catch::Contains("damaged") && Catch::Contains("anew from the log"));
 }
 
 // Changes the store behind its back, as no crash could.
@@ -262,7 +266,7 @@ TEST_CASE("rows that are not what was folded are found when they are loaded") {
     auto store = open(small(folder.path()));
     const auto loaded = load_state(View::now(store->snapshot()));
     REQUIRE(!loaded.ok());
-    CHECK(loaded.error().code == Errc::broken);
+    CHECK(loaded.error().code == Errc::conflict);
     CHECK_THAT(loaded.error().text, Catch::Contains("digest"));
   }
   tamper(folder.path(), "now", row_key(Project::table, encode_key(project)), "\x7fnonsense");
@@ -270,13 +274,88 @@ TEST_CASE("rows that are not what was folded are found when they are loaded") {
     auto store = open(small(folder.path()));
     const View view = View::now(store->snapshot());
     CHECK(!view.find<Project>(project));
-    CHECK(view.status().error().code == Errc::broken);
-    CHECK(load_state(view).error().code == Errc::broken);
+    CHECK(view.status().error().code == Errc::conflict);
+    CHECK(load_state(view).error().code == Errc::conflict);
+    CHECK_THAT(store->damage(), Catch::Contains("does not decode"));
   }
   tamper(folder.path(), "default", "head", std::string("\x01\x63", 2));
   CHECK(Store::open(small(folder.path())).error().code == Errc::unsupported);
   tamper(folder.path(), "default", "head", "\x7f");
-  CHECK(Store::open(small(folder.path())).error().code == Errc::broken);
+  CHECK(Store::open(small(folder.path())).error().code == Errc::conflict);
+}
+
+// A projection of the history's first records, and what it does until it has folded them all.
+struct Followed {
+  explicit Followed(const std::string& dir) : folder(dir) {
+    for (std::size_t i = 0; i < 30; ++i) log.write(history()[i].bytes);
+  }
+  void follow(const std::function<void(Projection&)>& then) {
+    auto opened = Projection::open(log, {.store = small(folder)});
+    INFO((opened ? "" : opened.error().text));
+    REQUIRE(opened.ok());
+    (*opened)->start();
+    wait(**opened);
+    then(**opened);
+  }
+  static void wait(Projection& projection) {
+    std::promise<Status> promise;
+    projection.fresh([&](const Status& status) { promise.set_value(status); });
+    const auto status = promise.get_future().get();
+    INFO((status ? "" : status.error().text));
+    REQUIRE(status.ok());
+  }
+  const std::string folder;
+  MemoryLog log;
+};
+
+TEST_CASE("a damaged store is made anew from the log: when it is opened, and when a reader meets the damage") {
+  TemporaryFolder folder;
+  Followed cloud(folder.path("store"));
+  const auto whole = [](Projection& projection) {
+    CHECK(projection.digest() == history()[29].record.digest);
+    for (Seq seq = 1; seq <= 30; ++seq) REQUIRE(projection.view_at(seq).ok());
+  };
+  cloud.follow([&](Projection& projection) {
+    whole(projection);
+    CHECK(projection.status().rebuilt_because == "");
+  });
+  SECTION("a file that RocksDB cannot read: it is set aside") {
+    for (const auto& file : std::filesystem::directory_iterator(cloud.folder))
+      if (file.path().filename().string().starts_with("MANIFEST")) std::ofstream(file.path()) << "noise, and more noise";
+    cloud.follow([&](Projection& projection) {
+      whole(projection);
+      CHECK_THAT(projection.status().rebuilt_because, Catch::Contains("damaged"));
+    });
+    CHECK(std::filesystem::exists(cloud.folder + ".damaged/CURRENT"));
+  }
+  SECTION("the end of a write-ahead log is missing, and the next one is there") {
+    cloud.follow([](Projection&) {});  // a log of its own
+    tamper(cloud.folder, "tail", tail_key(1000), "x");
+    std::vector<std::filesystem::path> logs;
+    for (const auto& file : std::filesystem::directory_iterator(cloud.folder))
+      if (file.path().extension() == ".log" && file.file_size() > 0) logs.push_back(file.path());
+    std::sort(logs.begin(), logs.end());
+    REQUIRE(logs.size() == 1);
+    // Two of them, of which the first lacks its last write: as a copy made meanwhile may have it.
+    const auto next = std::filesystem::path(cloud.folder) / "999999.log";
+    std::filesystem::copy_file(logs[0], next);
+    cloud.follow([&](Projection& projection) {
+      whole(projection);
+      CHECK_THAT(projection.status().rebuilt_because, Catch::Contains("999999.log begins with"));
+    });
+  }
+  SECTION("a row that somebody reads") {
+    tamper(cloud.folder, "trail", line_key(5), "\x7fnonsense");
+    cloud.follow([&](Projection& projection) {
+      CHECK(projection.status().rebuilt_because == "");
+      CHECK(projection.view_at(5).error().code == Errc::conflict);
+      // The projection's own thread makes it anew: what is read then is whole.
+      while (!projection.view_at(5).ok()) std::this_thread::yield();
+      Followed::wait(projection);
+      whole(projection);
+    });
+    cloud.follow([&](Projection& projection) { CHECK(projection.status().rebuilt_because == ""); });
+  }
 }
 
 // --- kill -9
