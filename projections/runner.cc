@@ -411,8 +411,9 @@ Status Projection::rebuild(const std::string& why) {
   const bool again = std::exchange(folding_anew_, true);
   if (again) {
     (void)step_back();  // what was folded last is not proved
-    return {Errc::broken,
-            fmt::format("{}; the log was folded anew before, because {}", why, status().rebuilt_because)};
+    store_->condemn(why);
+    return {Errc::broken, fmt::format("{}; the log was folded anew before, because {}; it is so again when this is started again",
+                                      why, status().rebuilt_because)};
   }
   {
     std::lock_guard lock(mutex_);
@@ -420,8 +421,10 @@ Status Projection::rebuild(const std::string& why) {
     status_.rebuilding = true;
     status_.caught_up = false;
   }
-  if (auto wiped = store_->wipe(); !wiped)
-    return {Errc::broken, fmt::format("{}; it is made anew when this is started again ({})", why, wiped.error().text)};
+  if (auto wiped = store_->wipe(); !wiped) {
+    store_->condemn(why);
+    return {Errc::broken, fmt::format("{}; it is folded anew when this is started again", why)};
+  }
   unusable_.clear();
   {
     std::unique_lock lock(state_mutex_);

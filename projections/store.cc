@@ -332,13 +332,11 @@ Status Store::set_aside(const std::string& dir) {
   return {};
 }
 
-Status Store::wipe() {
-  const auto wiped = try_to_wipe();
-  if (!wiped) std::ofstream(damage_mark(options_.dir)) << wiped.error().text << '\n';
-  return wiped;
+void Store::condemn(const std::string& why) const {
+  std::ofstream(damage_mark(options_.dir)) << why << '\n';
 }
 
-Status Store::try_to_wipe() {
+Status Store::wipe() {
   discard();
   rocksdb::WriteOptions synced;
   synced.sync = true;

@@ -151,14 +151,15 @@ class Store final : public SeenHashes {
   std::string damage() const { return families_->damage.found(); }
   // `ring` is called, from any thread, when there is damage. Before anybody reads.
   void when_damaged(std::function<void()> ring) { families_->damage.ring = std::move(ring); }
-  // Empties everything, so that the log can be folded anew. When that fails the next open() finds a conflict.
+  // Empties everything, so that the log can be folded anew.
   Status wipe();
+  // The next open() finds a conflict.
+  void condemn(const std::string& why) const;
 
  private:
   Store(StoreOptions options, std::shared_ptr<StoreFamilies> families);
   Status read_head();
   Status make_families();
-  Status try_to_wipe();
   void take_snapshot();
   void add_to_tail(Seq seq, std::string_view bytes);
 

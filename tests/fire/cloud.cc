@@ -182,6 +182,13 @@ Result<Found> check(const Place& place, const History& history, const Told& told
   return found;
 }
 
+Place Trial::place(std::uint64_t number, const History& history) const {
+  const Place place{fmt::format("{}/cloud-{}", folder, number)};
+  std::filesystem::create_directories(place.dir);
+  history.write(place.history());
+  return place;
+}
+
 void Trial::progress(std::uint64_t done, const std::string& words) const {
   static auto last = Clock::now();
   if (json || !::isatty(STDERR_FILENO) || Clock::now() - last < 500ms) return;

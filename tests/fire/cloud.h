@@ -38,6 +38,7 @@ struct Place {
   std::string dir;
   std::string log() const { return dir + "/log"; }
   std::string projection() const { return dir + "/projection"; }
+  std::string history() const { return dir + "/history"; }  // what there is to tell, for another process
   EmbeddedLogOptions log_options(rocksdb::Env* env = nullptr) const;
   ProjectionOptions projection_options(rocksdb::Env* env = nullptr) const;
 };
@@ -99,6 +100,8 @@ struct Trial {
   bool json = false;
   std::string folder;  // where it works; removed in the end, unless something was wrong
 
+  // A new folder, and the history in it.
+  Place place(std::uint64_t number, const History& history) const;
   void progress(std::uint64_t done, const std::string& words) const;
   // Ends it: exit code 0, or 1 with what was wrong and the command that does it again.
   int well(const std::string& json_fields, const std::string& words) const;
@@ -107,7 +110,7 @@ struct Trial {
 
 // The trials, each an exit code.
 int run_kills(const Trial& trial);
-// The child of run_kills.
-int run_writer(const std::string& dir, const std::string& history, std::uint64_t seed, std::uint64_t changes);
+int run_disks(const Trial& trial);
+int run_flips(const Trial& trial);
 
 }  // namespace reprise::fire

@@ -4,13 +4,12 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "tests/fire/cloud.h"
+#include "tests/fire/child.h"
 
 using namespace reprise::fire;
 
 int main(int argc, char** argv) {
-  if (argc == 6 && std::string_view(argv[1]) == "writer")
-    return run_writer(argv[2], argv[3], std::stoull(argv[4]), std::stoull(argv[5]));
+  if (argc > 1 && std::string_view(argv[1]) == "writer") return run_writer(argc, argv);
   CLI::App app{"The embedded log and the projection's store under fire: what was acknowledged must be there, once and in\n"
                "order, and what is damaged must be named. Exit: 0 it held, 1 it did not (what, and the command that\n"
                "does it again), 2 bad usage.",
@@ -27,6 +26,8 @@ int main(int argc, char** argv) {
   };
   trial.count = 100;
   add("kills", "kill -9 of a process that appends and folds", "kills", run_kills);
+  add("disks", "a disk that loses power, is full, fails, or can only be read", "rounds", run_disks);
+  add("flips", "one byte of a copied log, or of a projection, is another", "flips", run_flips);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
