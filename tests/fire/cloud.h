@@ -112,5 +112,6 @@ struct Trial {
 int run_kills(const Trial& trial);
 int run_disks(const Trial& trial);
 int run_flips(const Trial& trial);
+int run_copies(const Trial& trial);
 
 }  // namespace reprise::fire

@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   add("kills", "kill -9 of a process that appends and folds", "kills", run_kills);
   add("disks", "a disk that loses power, is full, fails, or can only be read", "rounds", run_disks);
   add("flips", "one byte of a copied log, or of a projection, is another", "flips", run_flips);
+  add("copies", "a state folder that is copied while it is written", "copies", run_copies);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
