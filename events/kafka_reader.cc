@@ -14,9 +14,24 @@ struct Follower {
 
   const Opaque opaque;
   Callback wake;
+  int missing = 0;  // in a row and within seconds we were told that there is no such topic
+  Clock::time_point told_missing;
   Handle handle;
   Queue queue;
+
+  // That a topic was deleted comes only this way, from within a poll, about once a second. Once may be a broker that
+  // does not know yet.
+  static void on_error(rd_kafka_t*, int err, const char* text, void* opaque) {
+    auto& self = *static_cast<Follower*>(static_cast<const Opaque*>(opaque)->owner);
+    self.opaque.cluster->complain(text);
+    if (err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) return;
+    const auto now = Clock::now();
+    self.missing = now - self.told_missing > std::chrono::seconds(3) ? 1 : self.missing + 1;
+    self.told_missing = now;
+  }
 };
+
+constexpr int missing_max = 5;
 
 class KafkaReader final : public Reader {
  public:
@@ -25,6 +40,10 @@ class KafkaReader final : public Reader {
   ~KafkaReader() override {
     follower_->wake.drop();
     rd_kafka_queue_cb_event_enable(follower_->queue.get(), nullptr, nullptr);
+    if (follower_->missing > 0) {  // librdkafka 2.0.2 never ends a consumer whose topic was deleted: the process does
+      new auto(std::pair(shared_, std::move(follower_)));
+      return;
+    }
     shared_->undertaker.bury([follower = std::move(follower_)]() mutable {
       follower->queue.reset();
       rd_kafka_destroy_flags(follower->handle.release(), RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -43,6 +62,7 @@ class KafkaReader final : public Reader {
       entries.push_back({message->offset, Bytes(static_cast<const char*>(message->payload), message->len)});
       position_ = message->offset + 1;
     }
+    if (follower_->missing >= missing_max) failure_ = gone();
     if (entries.empty() && failure_.code != Errc::ok) return failure_;
     return entries;
   }
@@ -60,6 +80,10 @@ class KafkaReader final : public Reader {
     if (message.err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || position_ != 0) return false;
     return !std::exchange(asked_for_first_, true) && !assign(RD_KAFKA_OFFSET_BEGINNING);
   }
+  Error gone() const {
+    return {Errc::broken, fmt::format("{} is gone from {}; restore it", shared_->cluster.topic(topic_),
+                                      to_string(shared_->cluster.place))};
+  }
   // What ends the reader; nothing, for what librdkafka mends by itself.
   Error judge(const rd_kafka_message_t& message) const {
     const auto name = shared_->cluster.topic(topic_);
@@ -71,8 +95,7 @@ class KafkaReader final : public Reader {
       case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
       case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
       case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-        return {Errc::broken,
-                fmt::format("{} is gone from {}; restore it", name, to_string(shared_->cluster.place))};
+        return gone();
       case RD_KAFKA_RESP_ERR__BAD_MSG:
       case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
       case RD_KAFKA_RESP_ERR_INVALID_MSG:
@@ -117,6 +140,7 @@ Result<std::unique_ptr<Reader>> open_kafka_reader(const SharedPtr& shared, Topic
                  {"queued.min.messages", "1000"},
                  {"queued.max.messages.kbytes", "4096"}});
   if (!conf) return conf.error();
+  rd_kafka_conf_set_error_cb(conf->get(), Follower::on_error);
   auto handle = make_handle(RD_KAFKA_CONSUMER, follower->opaque, *std::move(conf));
   if (!handle) return handle.error();
   follower->handle = *std::move(handle);

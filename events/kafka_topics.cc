@@ -271,6 +271,12 @@ Status prepare_topics(const Cluster& cluster, rd_kafka_t* handle, Clock::time_po
       else led = led && at->second.leader >= 0;
     }
     if (missing.empty() && led) return check(cluster, handle, all, *picture, replicas, deadline);
+    if (!missing.empty() && missing.size() < all.size() && !cluster.options.create) {
+      return {Errc::not_found,
+              fmt::format("{}: there is no topic {}, though others of this cloud are there: it was deleted; restore it, "
+                          "or see what `reprise log repair` can do",
+                          to_string(cluster.place), missing.front().topic)};
+    }
     if (!missing.empty() && !cluster.options.create) {
       return {Errc::not_found,
               fmt::format("{}: there is no topic {}; make the cloud with `reprise init`, or name its cluster",
