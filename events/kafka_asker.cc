@@ -5,8 +5,14 @@
 #include <array>
 
 #include "events/kafka_client.h"
+#include "events/kafka_witness.h"
 
 namespace reprise::kafka {
+
+Asker::Asker(const Cluster& cluster)
+    : cluster_(cluster),
+      opaque_{&cluster, this},
+      events_(std::make_unique<Witnesses>(cluster, cluster.topic(Topic::events))) {}
 
 Result<std::unique_ptr<Asker>> Asker::make(const Cluster& cluster) {
   std::unique_ptr<Asker> asker(new Asker(cluster));
@@ -83,6 +89,8 @@ bool is_passing(rd_kafka_resp_err_t err) {
     case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:  // made a moment ago, and not known to this broker yet
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
       return true;
     default:
       return false;
@@ -91,10 +99,14 @@ bool is_passing(rd_kafka_resp_err_t err) {
 
 }  // namespace
 
-// One request for all topics that are asked for; again while leaders change.
-Asker::Ends Asker::ask_ends(const std::array<bool, topic_count>& asked) {
+// One request for all topics that are asked for; again while leaders change. Of the events, on which reads wait, only the
+// true leader's answer counts.
+Asker::Ends Asker::ask_ends(std::array<bool, topic_count> asked) {
   const auto deadline = Clock::now() + milliseconds(cluster_.options.ask_deadline_ms);
-  for (;;) {
+  Ends ends{};
+  if (std::exchange(asked[index_of(Topic::events)], false))
+    ends[index_of(Topic::events)] = events_->end(handle_.get(), deadline);
+  while (std::find(asked.begin(), asked.end(), true) != asked.end()) {
     const Partitions list(rd_kafka_topic_partition_list_new(topic_count));
     for (const Topic topic : all_topics) {
       if (!asked[index_of(topic)]) continue;
@@ -102,7 +114,6 @@ Asker::Ends Asker::ask_ends(const std::array<bool, topic_count>& asked) {
       rd_kafka_topic_partition_list_add(list.get(), name.c_str(), 0)->offset = RD_KAFKA_OFFSET_END;
     }
     const auto err = rd_kafka_offsets_for_times(handle_.get(), list.get(), attempt_ms(deadline));
-    Ends ends{};
     bool passing = is_passing(err);
     for (const Topic topic : all_topics) {
       if (!asked[index_of(topic)]) continue;
@@ -110,8 +121,9 @@ Asker::Ends Asker::ask_ends(const std::array<bool, topic_count>& asked) {
       ends[index_of(topic)] = {err ? err : found->err, found->offset};
       passing = passing || is_passing(found->err);
     }
-    if (!passing || !learn_leaders(deadline)) return ends;
+    if (!passing || !learn_leaders(deadline)) break;
   }
+  return ends;
 }
 
 // librdkafka goes on asking the leader that it knows until its time is up, also when that one is dead: a

@@ -87,6 +87,8 @@ class Undertaker {
   std::thread thread_;
 };
 
+class Witnesses;
+
 // Asks the brokers: where a topic ends, many at once in one request; and one entry, to see that it is there.
 class Asker {
  public:
@@ -108,10 +110,10 @@ class Asker {
     std::int64_t offset = 0;
     Found answer;
   };
-  explicit Asker(const Cluster& cluster) : cluster_(cluster), opaque_{&cluster, this} {}
+  explicit Asker(const Cluster& cluster);
   void run();
   using Ends = std::array<std::pair<rd_kafka_resp_err_t, std::int64_t>, topic_count>;
-  Ends ask_ends(const std::array<bool, topic_count>& asked);
+  Ends ask_ends(std::array<bool, topic_count> asked);
   void answer_ends(std::vector<std::pair<Topic, Log::Answer>> asks);
   static int attempt_ms(Clock::time_point deadline);
   bool learn_leaders(Clock::time_point deadline);
@@ -121,6 +123,7 @@ class Asker {
   const Opaque opaque_;
   Handle handle_;
   std::array<TopicHandle, topic_count> topics_;
+  std::unique_ptr<Witnesses> events_;  // of the asker's thread
   std::mutex answering_;
   bool closed_ = false;  // under answering_
   std::mutex mutex_;

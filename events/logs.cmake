@@ -10,6 +10,6 @@ target_link_libraries(log_embedded PUBLIC events_core PRIVATE wal_check RocksDB:
 target_precompile_headers(log_embedded REUSE_FROM events_core)
 
 add_library(log_kafka STATIC kafka_log.cc kafka_client.cc kafka_asker.cc kafka_topics.cc kafka_producer.cc
-            kafka_reader.cc kafka_candidacy.cc)
+            kafka_reader.cc kafka_candidacy.cc kafka_witness.cc)
 target_link_libraries(log_kafka PUBLIC events_core log_place PRIVATE PkgConfig::rdkafka Threads::Threads)
 target_precompile_headers(log_kafka REUSE_FROM events_core)
