@@ -45,6 +45,8 @@ struct HeadRow {
         f(10, "digest", s.rest.digest);
     f(11, "cloud", s.rest.cloud), f(12, "origin", s.rest.origin), f(13, "place", s.rest.place);
     f(14, "next_offset", s.rest.next_offset), f(15, "voids", s.rest.voids);
+    f(16, "tail_from", s.rest.tail_from), f(17, "tail_half", s.rest.tail_half),
+        f(18, "tail_half_bytes", s.rest.tail_half_bytes);
   }
 };
 
