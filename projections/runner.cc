@@ -274,7 +274,8 @@ Status Projection::check_start() {
       return {Errc::broken,
               fmt::format(
                   "the log at {} ends at offset {}, but seq {} was read at offset {}: it has lost records "
-                  "that were acknowledged; the store in {} still keeps the newest of them",
+                  "that were acknowledged; the store in {} still keeps the newest of them: `reprise log repair` "
+                  "appends them again",
                   log_.place(), *end, store_->head().head.seq, offset, store_->dir())};
     bell_->pause(options_.retry);
     if (bell_->stopping()) return {};
@@ -284,6 +285,10 @@ Status Projection::check_start() {
 Status Projection::check_genesis() {
   const auto first = fetch(log_, Topic::events, 0, 1, answer_patience);
   if (!first) return first.error();
+  if (const auto begin = (*first)[0].offset; begin > 0)
+    return {Errc::broken, fmt::format("the log at {} begins at offset {}: its beginning was deleted; restore it, or go on "
+                                      "with a copy that is whole",
+                                      log_.place(), begin)};
   const auto record = decode_record((*first)[0].bytes);
   const CloudCreated* genesis = record ? genesis_of(*record) : nullptr;
   if (!genesis)

@@ -8,6 +8,7 @@
 #include "controlplane/cli/config_check.h"
 #include "controlplane/cli/init.h"
 #include "controlplane/cli/log_copy.h"
+#include "controlplane/cli/log_repair.h"
 #include "controlplane/cli/past.h"
 #include "controlplane/cli/reading.h"
 #include "controlplane/cli/serve.h"
@@ -135,6 +136,10 @@ class Program {
     copy->add_option("FROM", log_copy_.from, "embedded, embedded:DIR or kafka:HOST:PORT/CLUSTER")->required();
     copy->add_option("TO", log_copy_.to, "an empty log, or what an earlier copy left there")->required();
     runs(copy, log_copy_, run_log_copy);
+    auto* repair = command(*log, "repair", "appends again what the log lost and the projection in the state folder has");
+    repair->add_option("--log", repair_.log, "the log (default: the configured one)");
+    repair->add_flag("--apply", repair_.apply, "do it; otherwise it only says what it would do");
+    runs(repair, repair_, run_log_repair);
   }
 
   void add_config() {
@@ -161,6 +166,7 @@ class Program {
   VerifyOptions verify_;
   CheckpointOptions checkpoint_;
   LogCopyOptions log_copy_;
+  RepairOptions repair_;
   ConfigCheckOptions check_;
   ConfigDefaultOptions default_;
   std::function<int()> run_;
