@@ -250,20 +250,24 @@ void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::d
   }
   while (inputs.size() < pending_max) {
     auto entries = reader->poll(poll_entries);
-    if (!entries) {
-      if (entries.error().code == Errc::not_found) {
-        // Behind retention: what was not kept is lost, and said so when the first kept entry is decided.
-        const auto begin = ports_.log->begin(topic);
-        if (begin && *begin > reader->position()) {
-          auto opened = ports_.log->open_reader(topic, *begin, ports_.wake);
-          if (opened) {
-            reader = std::move(*opened);
-            continue;
-          }
-        }
-      }
-      return;
+    if (!entries && entries.error().code == Errc::not_found) {
+      const std::int64_t position = reader->position();
+      const auto begin = ports_.log->begin(topic);
+      if (!begin) return;
+      if (*begin <= position)
+        return stop(fmt::format("{} ends before offset {}, although what stood before it was decided: it has lost entries; "
+                                "`reprise log repair` fills them up", topic_name(topic), position));
+      // Behind retention. Lost intents become an event when the first one that is kept is decided; of reports, agents send
+      // again what was not taken.
+      auto opened = ports_.log->open_reader(topic, *begin, ports_.wake);
+      if (!opened) return;
+      ports_.say(fmt::format("{} from offset {} to {} were not kept long enough to be decided: they are lost", topic_name(topic),
+                             position, *begin - 1));
+      reader = std::move(*opened);
+      continue;
     }
+    if (!entries && (entries.error().code == Errc::broken || entries.error().code == Errc::denied)) return stop(entries.error().text);
+    if (!entries) return;
     if (entries->empty()) return;
     for (auto& entry : *entries) {
       Input input{.position = {topic, 0, entry.offset}, .bytes = std::move(entry.bytes)};
@@ -309,6 +313,7 @@ void Controller::hear_heartbeats(Now now) {
 void Controller::lead(Now now) {
   hear_heartbeats(now);
   poll_inputs();
+  if (status_.role != Role::leading) return;
   while (in_flight_.size() < options_.pipeline_max) {
     if (try_carefully(now) || seal(now)) return;
     if (!build_record(now)) return;
