@@ -23,6 +23,8 @@ if(NOT REPRISE_CORE_ONLY)
   target_compile_definitions(kafka_brokers PRIVATE OPS_KAFKA="${CMAKE_SOURCE_DIR}/ops/kafka")
   reprise_test(log_kafka_test SLOW PARSED_BY events_core SOURCES contract/log_kafka_test.cc LIBS log_contract log_kafka kafka_brokers)
 
+  add_executable(kafka_topics system/kafka_topics.cc)
+  target_link_libraries(kafka_topics PRIVATE kafka_brokers)
   add_executable(kafka_stander system/kafka_stander.cc)
   target_link_libraries(kafka_stander PRIVATE log_kafka)
   reprise_test(kafka_log_test SLOW PARSED_BY events_core SOURCES system/kafka_log_test.cc LIBS log_contract log_kafka kafka_brokers)

@@ -9,7 +9,7 @@ healed; the cloud must settle within --deadline seconds. Then the log is read: e
 contradicted, nothing is doubled; `reprise verify` replays it from zero to the head and the digest that each server
 shows; one controller leads. Wants root. A line a round; exit 1 at the first round that is not clean.
 """
-import argparse, json, os, random, re, shutil, signal, sys, tempfile, threading, time
+import argparse, json, os, random, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "brokers"))
@@ -94,7 +94,7 @@ class Faults:
         pause.wait(seconds)
 
     def end_the_leader(self, seconds):
-        self.process(self.leader).signal(signal.SIGTERM)
+        self.process(self.leader).end()
         pause.wait(seconds)
 
     def kill_the_other(self, seconds):
@@ -259,8 +259,11 @@ class Rounds:
         for name in brokers:
             self.cloud.signal_broker(name, signal.SIGCONT)
         for process in self.cloud.processes.values():
-            ended = process.revive()
-            if ended not in (None, 0, 3):  # 0: asked to; 3: it began while the brokers could not be reached
+            try:
+                ended = process.revive()
+            except subprocess.TimeoutExpired:
+                raise Wrong(f"{process.name} was asked to end, and does not:\n{process.log_tail()}")
+            if ended not in (None, 3):  # 3: it began while the brokers could not be reached
                 raise Wrong(f"{process.name} ended with {ended}:\n{process.log_tail()}")
         self.cloud.brokers_up()
         for process in self.servers:

@@ -67,7 +67,7 @@ KafkaBrokers::KafkaBrokers(int count) {
     state_ = path;
     ours_ = true;
   }
-  bootstrap_ = run({"up", std::to_string(count)});
+  bootstrap_ = count ? run({"up", std::to_string(count)}) : run({"up"});
   bootstrap_.erase(bootstrap_.find_last_not_of(" \n") + 1);
   await_appends();
 }
@@ -150,9 +150,11 @@ void KafkaBrokers::create_topic(const std::string& name, int partitions,
                                 const std::map<std::string, std::string>& settings) {
   Admin admin(bootstrap_);
   char why[200];
-  auto* topic = rd_kafka_NewTopic_new(name.c_str(), partitions, -1, why, sizeof why);
+  const auto replicas = settings.find("replicas");
+  auto* topic = rd_kafka_NewTopic_new(name.c_str(), partitions,
+                                      replicas == settings.end() ? -1 : std::stoi(replicas->second), why, sizeof why);
   for (const auto& [setting, value] : settings)
-    rd_kafka_NewTopic_set_config(topic, setting.c_str(), value.c_str());
+    if (setting != "replicas") rd_kafka_NewTopic_set_config(topic, setting.c_str(), value.c_str());
   rd_kafka_CreateTopics(admin.handle(), &topic, 1, nullptr, admin.queue());
   std::size_t count = 0;
   const auto** results =
@@ -186,6 +188,17 @@ void KafkaBrokers::empty_topic(const std::string& name) {
   rd_kafka_DeleteRecords_destroy(request);
   rd_kafka_topic_partition_list_destroy(list);
   if (failed) give_up("cannot empty the topic " + name);
+}
+
+void KafkaBrokers::delete_topic(const std::string& name) {
+  Admin admin(bootstrap_);
+  auto* topic = rd_kafka_DeleteTopic_new(name.c_str());
+  rd_kafka_DeleteTopics(admin.handle(), &topic, 1, nullptr, admin.queue());
+  std::size_t count = 0;
+  const auto** results =
+      rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(admin.answer()), &count);
+  rd_kafka_DeleteTopic_destroy(topic);
+  if (count != 1 || rd_kafka_topic_result_error(results[0])) give_up("cannot delete the topic " + name);
 }
 
 int KafkaBrokers::leader_of(const std::string& topic) {

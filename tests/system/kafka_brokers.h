@@ -13,7 +13,7 @@ namespace reprise::contract {
 
 class KafkaBrokers {
  public:
-  // The test's brokers: started when first asked for. One number of them per process.
+  // The test's brokers: started when first asked for. One number of them per process; 0: as many as there were.
   static KafkaBrokers& get(int count = 1);
   ~KafkaBrokers();
 
@@ -25,12 +25,13 @@ class KafkaBrokers {
   void kill(int broker);   // it crashes
   void start(int broker);  // it goes on, or is back
 
-  // Makes a topic, with a configuration that may be wrong.
+  // Makes a topic, with a configuration that may be wrong; "replicas" is one of the settings.
   void create_topic(const std::string& name, int partitions,
                     const std::map<std::string, std::string>& settings);
   void set(const std::string& topic, const std::map<std::string, std::string>& settings);
   // Drops everything that is in a topic now, as retention would.
   void empty_topic(const std::string& name);
+  void delete_topic(const std::string& name);
   int leader_of(const std::string& topic);
 
  private:

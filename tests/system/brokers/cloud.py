@@ -54,7 +54,7 @@ class Process:
     def __init__(self, cloud, name, roles, space):
         self.cloud, self.name, self.roles, self.space = cloud, name, roles, space
         self.state = os.path.join(cloud.root, name)
-        self.running, self.stopped, self.exits = None, False, []
+        self.running, self.ending = None, False
         os.makedirs(self.state, mode=0o711)
         with open(os.path.join(self.state, "reprise.toml"), "w") as file:
             file.write(f"""[cloud]
@@ -84,24 +84,28 @@ directory = "{cloud.root}/images"
     def start(self):
         with open(os.path.join(self.state, "serve.log"), "ab") as log:
             self.running = subprocess.Popen(self.inside("serve"), stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
-        self.stopped = False
+        self.ending = False
 
     def signal(self, number):
         if self.running and self.running.poll() is None:
             self.running.send_signal(number)
-        self.stopped = number == signal.SIGSTOP
 
     def kill(self):
         self.signal(signal.SIGKILL)
         self.running.wait()
 
+    def end(self):
+        self.signal(signal.SIGTERM)
+        self.ending = True
+
     def revive(self):
         """Goes on, whatever was done to it. The exit code, if it had ended by itself."""
         self.signal(signal.SIGCONT)
-        ended = self.running.poll()
+        ended = self.running.wait(60) if self.ending else self.running.poll()
+        asked = ended == -signal.SIGKILL or (ended == 0 and self.ending)
         if ended is not None:
             self.start()
-        return None if ended in (None, -signal.SIGKILL) else ended
+        return None if asked else ended
 
     def log_tail(self, count=12):
         with open(os.path.join(self.state, "serve.log"), errors="replace") as file:
