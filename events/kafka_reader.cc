@@ -135,6 +135,7 @@ Result<std::unique_ptr<Reader>> open_kafka_reader(const SharedPtr& shared, Topic
                  {"auto.offset.reset", "error"},
                  {"isolation.level", "read_uncommitted"},
                  {"check.crcs", "true"},
+                 {"topic.metadata.propagation.max.ms", "5000"},  // a young topic that was deleted is told of after that
                  {"fetch.wait.max.ms", "500"},
                  {"fetch.error.backoff.ms", "50"},
                  {"queued.min.messages", "1000"},

@@ -32,6 +32,13 @@ if(NOT REPRISE_CORE_ONLY)
   target_compile_definitions(kafka_log_test PRIVATE KAFKA_STANDER="$<TARGET_FILE:kafka_stander>")
   reprise_test(kafka_failover_test SLOW PARSED_BY events_core SOURCES system/kafka_failover_test.cc LIBS log_contract log_kafka kafka_brokers)
 
+  # The real binary on three real brokers: a few rounds of each; tests/README.md has the long ones. They want root.
+  add_test(NAME kafka_rounds_test COMMAND ${CMAKE_SOURCE_DIR}/tests/system/brokers.py --binary $<TARGET_FILE:reprise>
+           --rounds 3 --cut-offs 1)
+  add_test(NAME kafka_topics_test COMMAND ${CMAKE_SOURCE_DIR}/tests/system/topics_damaged.py --binary $<TARGET_FILE:reprise>
+           --topics $<TARGET_FILE:kafka_topics>)
+  set_tests_properties(kafka_rounds_test kafka_topics_test PROPERTIES LABELS slow RUN_SERIAL ON)
+
   add_executable(log_bench bench/log_bench.cc)
   target_link_libraries(log_bench PRIVATE log_embedded log_kafka)
 endif()

@@ -23,9 +23,11 @@ arguments.add_argument("--rounds", type=int, default=20)
 arguments.add_argument("--seed", type=int, default=1)
 arguments.add_argument("--clients", type=int, default=4)
 arguments.add_argument("--deadline", type=float, default=90, help="seconds to settle in, after each round's faults")
-arguments.add_argument("--root", help="a folder for everything; kept (default: one in the temporary folder, removed when clean)")
-arguments.add_argument("--name", default="brokers-", help="what the namespaces' names begin with")
+arguments.add_argument("--root", help="a folder for everything, kept (default: a temporary one, removed if clean)")
+arguments.add_argument("--name", default=f"brokers-{os.getpid()}-", help="what the namespaces' names begin with")
 arguments.add_argument("--only", help="only this kind of fault")
+arguments.add_argument("--cut-offs", type=int, default=3,
+                       help="with how many brokers a server is cut off, one after the other, before the rounds")
 arguments.add_argument("--json", action="store_true", help="one JSON object at the end, on stdout")
 a = arguments.parse_args()
 brokers = ("1", "2", "3")
@@ -149,8 +151,9 @@ class Rounds:
         self.cloud, self.memory, self.judge = cloud, Memory(), Judge()
         self.gate, self.ending = threading.Event(), threading.Event()
         self.servers = [cloud.processes[name] for name in controllers]
-        self.slowest, self.voids, self.rounds, self.by_kind, self.took_over = 0.0, 0, 0, {}, 0
-        self.below = None
+        self.slowest, self.slowest_alone = 0.0, 0.0  # from the healing on; from the last broker's start on
+        self.voids, self.rounds, self.by_kind, self.took_over = 0, 0, {}, 0
+        self.below = self.cut_off = None
 
     def until_answered(self, process, method, path, body=None, headers=None, wanted=lambda s, h: s < 300, deadline=None):
         deadline, said = deadline or Deadline(a.deadline), None
@@ -180,7 +183,8 @@ class Rounds:
         world = self.world = {"token": headers["X-Subject-Token"], "image": image, "project": data["token"]["project"]["id"],
                  "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK8rA8siFfn9Vls+SAnJYwWi6hXS8p8PeXV0D0kWk6wH brokers",
                  "answer_s": self.cloud.intent_ms / 1000 + 5 + 5}
-        self.clients = [Client(n, a.seed, self.servers, world, self.memory, self.gate, self.ending) for n in range(a.clients)]
+        self.clients = [Client(n, a.seed, self.servers, world, self.memory, self.gate, self.ending)
+                        for n in range(a.clients)]
         for client in self.clients:
             client.start()
 
@@ -227,12 +231,14 @@ class Rounds:
         said = []
         for turn in range(3):
             for process in self.servers:
-                op = Op("create", "network", f"below-{turn}-{process.name}", *bodies("network", f"below-{turn}-{process.name}", {}))
+                name = f"below-{turn}-{process.name}"
+                op = Op("create", "network", name, *bodies("network", name, {}))
                 status, seconds = self.clients[0].attempt(process, op, 30)[0], self.clients[0].took
                 said.append(status)
                 # of the one that was under way when the brokers stopped nobody knows
-                if status not in ((503, 504) if turn == 0 else (503,)) or seconds > self.cloud.intent_ms / 1000 + (8 if status == 504 else 4):
-                    raise Wrong(f"below min.insync {process.name} says {status} to a write after {seconds:.1f} s; so far {said}")
+                limit = self.cloud.intent_ms / 1000 + (8 if status == 504 else 4)
+                if status not in ((503, 504) if turn == 0 else (503,)) or seconds > limit:
+                    raise Wrong(f"below min.insync {process.name} says {status} after {seconds:.1f} s; so far {said}")
                 status, got, data = process.ask("GET", "/network/v2.0/networks", None, self.token)
                 if status != 200 or got.get("X-Reprise-Stale") != "true":
                     raise Wrong(f"below min.insync {process.name} says {status} {dict(got)} to a read")
@@ -241,12 +247,31 @@ class Rounds:
         self.look_at_the_log()
         return {"stopped": stopped, "writes": said, "recovery_s": round(recovery, 2)}
 
+    def cut_off_with_a_broker(self):
+        """A server that reaches one broker only, be it the leader of before, may not show the past as the present."""
+        first, second = self.servers
+        stale = 0
+        for broker in random.Random(f"{a.seed}/cut").sample(brokers, a.cut_offs):
+            self.cloud.cut([broker, first.name])
+            name = f"beyond-{broker}"
+            self.until_answered(second, "POST", "/network/v2.0/networks", {"network": {"name": name}},
+                                {**self.token, "X-Reprise-Intent": name}, lambda s, h: s == 201)
+            status, got, data = self.until_answered(first, "GET", f"/network/v2.0/networks?name={name}", None, self.token)
+            if not data["networks"] and "X-Reprise-Stale" not in got:
+                raise Wrong(f"cut off with broker {broker}, {first.name} shows the past and does not say so")
+            stale += "X-Reprise-Stale" in got
+            self.settle()
+        self.sweep()
+        self.look_at_the_log()
+        return {"reads_marked_stale": stale}
+
     def sweep(self):
         """What nobody holds any more, because its client gave up, goes."""
         held = {op.name for client in self.clients for op in client.made}
         for kind in ("network", "keypair", "volume", "server"):
             path = bodies(kind, "", self.world)[0]
-            found = self.until_answered(self.servers[0], "GET", path + ("/detail" if kind == "volume" else ""), None, self.token)[2]
+            listed = path + ("/detail" if kind == "volume" else "")
+            found = self.until_answered(self.servers[0], "GET", listed, None, self.token)[2]
             for one in found[kind + "s"]:
                 one = one.get("keypair", one)
                 if one["name"] not in held:
@@ -266,6 +291,7 @@ class Rounds:
             if ended not in (None, 3):  # 3: it began while the brokers could not be reached
                 raise Wrong(f"{process.name} ended with {ended}:\n{process.log_tail()}")
         self.cloud.brokers_up()
+        up = time.monotonic()
         for process in self.servers:
             name = f"settled-{process.name}-{self.rounds}-{time.monotonic():.0f}"
             while True:  # started too early, it says that the log cannot be reached, and ends: as a keeper would, again
@@ -283,6 +309,7 @@ class Rounds:
             self.until_answered(process, "GET", "/compute/v2.1/servers", None, self.token,
                                 lambda s, h: s == 200 and "X-Reprise-Stale" not in h, deadline)
         self.leader(deadline)
+        self.slowest_alone = max(self.slowest_alone, time.monotonic() - up)
         return time.monotonic() - begun
 
     def status(self, process, deadline=None):
@@ -343,8 +370,9 @@ class Rounds:
 
     def result(self, wrong):
         j = self.judge
-        return {"rounds": self.rounds, "seed": a.seed, "clean": not wrong, "below_min_insync": self.below, "faults": self.by_kind,
-                "slowest_recovery_s": round(self.slowest, 2), "answers": self.memory.counts, "records": j.next_seq - 1,
+        return {"rounds": self.rounds, "seed": a.seed, "clean": not wrong, "below_min_insync": self.below,
+                "cut_off": self.cut_off, "faults": self.by_kind, "slowest_recovery_s": round(self.slowest, 2),
+                "slowest_without_restarts_s": round(self.slowest_alone, 2), "answers": self.memory.counts, "records": j.next_seq - 1,
                 "lost": len(j.lost), "doubled": len(j.doubled), "contradicted": len(j.contradicted), "void": self.voids,
                 "other_leader": self.took_over, "claims_ended": self.noticed(), "wrong": wrong}
 
@@ -360,6 +388,7 @@ def main():
         rounds.begin()
         rounds.settle()
         rounds.below = rounds.below_min_insync()
+        rounds.cut_off = rounds.cut_off_with_a_broker()
         for number in range(1, a.rounds + 1):
             line = rounds.run(number)
             print(json.dumps(line) if a.json else "round {round:4} {recovery_s:6.2f} s  seq {seq:6}  {answers:4} answers  "

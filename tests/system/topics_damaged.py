@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What an operator, or a loss of power, may do to the topics of a cloud: each is said clearly, and never a silent wrong state.
+"""What an operator, or a loss of power, may do to the topics of a cloud: each is said, and never a silent wrong state.
 
 topics_damaged.py --binary REPRISE --topics KAFKA_TOPICS [--port 20192] [--api-port 8790] [--only CASE] [--json]
 
 Three brokers of its own (ops/kafka); for each case a cloud of its own on them. Exit 1 at the first case that goes wrong.
 """
-import argparse, glob, http.client, json, os, re, shutil, signal, struct, subprocess, sys, tempfile, threading, time
+import argparse, glob, http.client, json, os, shutil, struct, subprocess, sys, tempfile, threading, time
 
 here = os.path.dirname(os.path.abspath(__file__))
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,12 +53,15 @@ def must_say(text, *words):
 
 class Process:
     """One `reprise serve` in a folder of its own."""
+    all = []
 
     def __init__(self, cloud, name, roles, like=None):
         self.cloud, self.state, self.running = cloud, os.path.join(root, cloud, name), None
+        Process.all.append(self)
         os.makedirs(self.state, mode=0o711)
         with open(os.path.join(self.state, "reprise.toml"), "w") as file:
-            file.write(f'[cloud]\nname = "{cloud}"\nroles = {json.dumps(roles)}\n[api]\nport = {a.api_port}\nintent_ms = 5000\n'
+            file.write(f'[cloud]\nname = "{cloud}"\nroles = {json.dumps(roles)}\n'
+                       f'[api]\nport = {a.api_port}\nintent_ms = 5000\n'
                        f'[log]\nplace = "kafka:{bootstrap}/{cloud}"\n[agent]\nnode = "{name}"\ncompute = "simulated"\n'
                        f'storage = "simulated"\nnetwork = "simulated"\n')
         if like:
@@ -134,7 +137,8 @@ class Process:
                    {**self.auth, "X-Reprise-Intent": name})
 
     def networks(self):
-        return sorted(n["name"] for n in self.until("GET", "/network/v2.0/networks", lambda s, d: s == 200, None, self.auth)[2]["networks"])
+        found = self.until("GET", "/network/v2.0/networks", lambda s, d: s == 200, None, self.auth)[2]
+        return sorted(network["name"] for network in found["networks"])
 
     def status(self, wanted=lambda s: True):
         return self.until("GET", "/status", lambda code, s: code == 200 and wanted(s), None, self.auth)[2]
@@ -316,13 +320,14 @@ try:
         if not a.json:
             print(f"{case.__name__:22} {done[case.__name__]:6.1f} s", flush=True)
 finally:
-    for pid in subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "pid=,comm="], capture_output=True, text=True).stdout.splitlines():
-        if pid.split()[1] == "reprise":
-            os.kill(int(pid.split()[0]), signal.SIGKILL)
+    for process in Process.all:
+        if process.running and process.running.poll() is None:
+            process.running.kill()
     subprocess.run([os.path.join(here, "../../ops/kafka"), "down", "--wipe", "--state", brokers_state], capture_output=True)
 if failed:
     print(f"{failed}\nwhat is left is in {root}", file=sys.stderr)
 else:
     shutil.rmtree(root)
-print(json.dumps({"ok": not failed, "cases": done, "wrong": failed}) if a.json else "", end="\n" if a.json else "")
+if a.json:
+    print(json.dumps({"ok": not failed, "cases": done, "wrong": failed}))
 sys.exit(1 if failed else 0)

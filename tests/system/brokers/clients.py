@@ -19,7 +19,6 @@ class Op:
     def __init__(self, verb, kind, name, path, body=None, object_id=None):
         self.verb, self.kind, self.name, self.path, self.body, self.object_id = verb, kind, name, path, body, object_id
         self.key = f"{name}/{verb}"
-        self.done = False
         self.statuses = []
 
 
@@ -52,10 +51,11 @@ def bodies(kind, name, world):
     if kind == "network":
         return "/network/v2.0/networks", {"network": {"name": name}}
     if kind == "keypair":
-        return "/compute/v2.1/os-keypairs", {"keypair": {"name": name, "public_key": world["public_key"]}}
+        return "/compute/v2.1/os-keypairs", {"keypair": {"name": name, "public_key": world.get("public_key")}}
     if kind == "volume":
         return f"/volume/v3/{world['project']}/volumes", {"volume": {"name": name, "size": 1}}
-    return "/compute/v2.1/servers", {"server": {"name": name, "flavorRef": "42", "imageRef": world["image"], "networks": "none"}}
+    return "/compute/v2.1/servers", {"server": {"name": name, "flavorRef": "42", "imageRef": world.get("image"),
+                                                "networks": "none"}}
 
 
 class Client(threading.Thread):
@@ -105,7 +105,6 @@ class Client(threading.Thread):
             process = self.chance.choice(self.processes)
             status, headers, data = self.attempt(process, op)
             if status and 200 <= status < 300:
-                op.done = True
                 return data if isinstance(data, dict) else {}
             if status == 400 and op.kind == "volume" and "is creating" in str(data):
                 return "refused"

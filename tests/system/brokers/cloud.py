@@ -3,7 +3,7 @@
 The namespaces hang on a switch: two bridges without a link between them. Who is moved to the other bridge is cut from
 those that were not, and still reaches whoever was moved with it.
 """
-import ctypes, http.client, json, os, shutil, signal, socket, subprocess, threading, time
+import ctypes, http.client, json, os, shutil, signal, socket, subprocess, time
 
 libc = ctypes.CDLL(None, use_errno=True)
 net_namespace = 0x40000000
@@ -83,7 +83,8 @@ directory = "{cloud.root}/images"
 
     def start(self):
         with open(os.path.join(self.state, "serve.log"), "ab") as log:
-            self.running = subprocess.Popen(self.inside("serve"), stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
+            self.running = subprocess.Popen(self.inside("serve"), stdout=subprocess.DEVNULL, stderr=log,
+                                            start_new_session=True)
         self.ending = False
 
     def signal(self, number):
@@ -133,7 +134,6 @@ class Cloud:
         self.binary, self.ops_kafka, self.root, self.switch, self.intent_ms = binary, ops_kafka, root, name, intent_ms
         self.kafka_state = os.path.join(root, "kafka")
         self.spaces, self.processes, self.broker_pids = {}, {}, {}
-        self.lock = threading.Lock()
 
     def up(self):
         os.makedirs(os.path.join(self.root, "images"))
