@@ -285,12 +285,12 @@ Status Projection::check_start() {
 Status Projection::check_genesis() {
   const auto first = fetch(log_, Topic::events, 0, 1, answer_patience);
   if (!first) return first.error();
-  if (const auto begin = (*first)[0].offset; begin > 0)
-    return {Errc::broken, fmt::format("the log at {} begins at offset {}: its beginning was deleted; restore it, or go on "
-                                      "with a copy that is whole",
-                                      log_.place(), begin)};
   const auto record = decode_record((*first)[0].bytes);
   const CloudCreated* genesis = record ? genesis_of(*record) : nullptr;
+  if (!genesis && (*first)[0].offset > 0)
+    return {Errc::broken, fmt::format("the log at {} begins at offset {} and not with a genesis: its beginning was deleted; "
+                                      "restore it, or go on with a copy that is whole",
+                                      log_.place(), (*first)[0].offset)};
   if (!genesis)
     return {Errc::broken, fmt::format("the log at {} does not begin with a genesis{}", log_.place(),
                                       record ? "" : ": " + record.error().text)};

@@ -157,7 +157,9 @@ Result<RepairPlan> plan_repair(Log& log, const Store& store) {
   RepairPlan plan{.last = head.head.seq};
   const auto begin = log.begin(Topic::events);
   if (!begin) return begin.error();
-  if (*begin > 0)
+  const auto genesis = view.line_of(1);
+  if (!genesis) return view.status().error();
+  if (*begin > genesis->offset)
     return {Errc::conflict, fmt::format("{} begins at offset {}: its beginning was deleted, and only an end can be appended "
                                         "again; nothing was written. Go on with a copy that is whole",
                                         log.place(), *begin)};
