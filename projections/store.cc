@@ -25,6 +25,7 @@ namespace reprise {
 namespace {
 
 constexpr std::uint64_t store_format = 1;
+constexpr std::int64_t history_steps = 16;  // the cut moves by such a part of its age
 constexpr const char* head_key = "head";
 constexpr std::size_t move_bytes = 4u << 20;  // written at once
 constexpr const char* family_names[] = {"now", "history", "trail", "tail"};
@@ -46,7 +47,7 @@ struct HeadRow {
     f(11, "cloud", s.rest.cloud), f(12, "origin", s.rest.origin), f(13, "place", s.rest.place);
     f(14, "next_offset", s.rest.next_offset), f(15, "voids", s.rest.voids);
     f(16, "tail_from", s.rest.tail_from), f(17, "tail_half", s.rest.tail_half),
-        f(18, "tail_half_bytes", s.rest.tail_half_bytes);
+        f(18, "tail_half_bytes", s.rest.tail_half_bytes), f(19, "history_from", s.rest.history_from);
   }
 };
 
@@ -256,7 +257,11 @@ Store::Store(StoreOptions options, std::shared_ptr<StoreFamilies> families)
     : options_(std::move(options)),
       families_(std::move(families)),
       batch_(std::make_unique<rocksdb::WriteBatch>()) {}
-Store::~Store() = default;
+Store::~Store() {
+  if (!dropper_.joinable()) return;
+  families_->db->DisableManualCompaction();
+  dropper_.join();
+}
 
 Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   std::error_code error;
@@ -321,6 +326,7 @@ Status Store::make_families() {
   fresh->meta = std::exchange(families_->meta, nullptr);
   families_ = std::move(fresh);
   changed_.fill(0);
+  cut_at_ms_ = 0;
   return {};
 }
 
@@ -448,14 +454,16 @@ Status Store::flush(const std::string& place) {
   for (const auto& [key, row] : now_)
     (void)(row ? batch_->Put(families_->now, key, *row) : batch_->Delete(families_->now, key));
   next_.place = place;
+  choose_cut();
   (void)batch_->Put(families_->meta, head_key, encode_head(next_));
   const auto written = families_->db->Write({}, batch_.get());
   write_failed_ = !written.ok();
   if (!written.ok()) return store_error(written, options_.dir);
+  const bool cut = next_.history_from != head_.history_from;
   head_ = next_;
   discard();
   take_snapshot();
-  return {};
+  return cut ? cut_history() : Status{};
 }
 
 // A batch for each few megabytes; the head comes with the last.
@@ -495,6 +503,34 @@ Status Store::move(const StoreMove& move) {
   head_ = next_;
   take_snapshot();
   return {};
+}
+
+// Now and then, by log time. The head says so before anything goes.
+void Store::choose_cut() {
+  const std::int64_t now = head_.head.at_ms, step = options_.history_ms / history_steps;
+  if (options_.history_ms == 0 || now - cut_at_ms_ < step) return;
+  cut_at_ms_ = now;
+  next_.history_from = std::max(next_.history_from, View::now(snapshot_).seq_at(now - options_.history_ms));
+}
+
+Status Store::cut_history() {
+  const auto cut = families_->db->IncreaseFullHistoryTsLow(families_->history, timestamp_of(head_.history_from));
+  if (!cut.ok()) return store_error(cut, options_.dir);
+  drop_history();
+  return {};
+}
+
+// What is before the cut goes when its files are written anew: on a thread of its own, as it takes a while.
+void Store::drop_history() {
+  if (dropping_.exchange(true)) return;
+  if (dropper_.joinable()) dropper_.join();
+  dropper_ = std::thread([this, families = families_] {
+    rocksdb::CompactRangeOptions options;
+    options.exclusive_manual_compaction = false;
+    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+    (void)families->db->CompactRange(options, families->history, nullptr, nullptr);  // else with the next cut
+    dropping_ = false;
+  });
 }
 
 bool Store::contains(const Hash& hash) const {

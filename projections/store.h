@@ -10,17 +10,22 @@
 // Promises:
 // - One batch is written whole or not at all, with its head: after any crash the store is as it was at
 //   the end of some batch. The log is the truth: writes are not synced, a lost end is folded again.
+// - With `history_ms` the history is cut: a record older than that, by log time, is no longer read as of its seq.
+//   It moves by steps of a sixteenth; what lies before is dropped from disk behind the readers' backs. `now`,
+//   `trail` and `tail` keep what they have.
 // - What is read is checked: what is not as it was written comes back as Errc::conflict. It is only a copy of
 //   the log: whoever has that makes it anew. Errc::broken: the disk or the system refuse, nothing is damaged.
 // - One writer (one thread), any number of readers; a snapshot and its views stay valid after wipe().
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "events/chain.h"
@@ -49,6 +54,7 @@ struct StoreHead {
   Seq tail_from = 0;
   Seq tail_half = 0;
   std::uint64_t tail_half_bytes = 0;
+  Seq history_from = 0;  // the first seq that can be read as of; 0: the history was never cut
 };
 
 // What is kept of every record for ever.
@@ -108,6 +114,7 @@ struct StoreOptions {
   std::size_t write_buffer_bytes = 16u << 20;  // per family, at most two
   std::size_t cache_bytes = 16u << 20;
   std::size_t tail_bytes = 64u << 20;  // at most; at least half of it
+  std::int64_t history_ms = 0;         // how far back the past can be read; 0: to the beginning
   rocksdb::Env* env = nullptr;         // tests put a failing disk beneath
 };
 
@@ -161,6 +168,9 @@ class Store final : public SeenHashes {
   Status read_head();
   Status make_families();
   void take_snapshot();
+  void choose_cut();
+  Status cut_history();
+  void drop_history();
   void add_to_tail(Seq seq, std::string_view bytes);
 
   StoreOptions options_;
@@ -169,6 +179,9 @@ class Store final : public SeenHashes {
   StoreHead head_;
   StoreHead next_;  // with the pending batch
   TablesChanged changed_{};
+  std::int64_t cut_at_ms_ = 0;  // log time when the history was last cut
+  std::atomic<bool> dropping_ = false;
+  std::thread dropper_;
   std::unique_ptr<rocksdb::WriteBatch> batch_;
   bool write_failed_ = false;
   std::vector<StoreEntry> now_;  // of the pending batch, in order of the records

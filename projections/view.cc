@@ -82,6 +82,10 @@ Result<View> View::at(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq) {
   if (seq == 0) return Error{Errc::invalid, "seq 0 is before the cloud was made: the first is 1"};
   if (seq > head)
     return Error{Errc::not_found, fmt::format("seq {} has not happened yet: the newest is {}", seq, head)};
+  if (seq < snapshot->head.history_from)
+    return Error{Errc::unsupported, fmt::format("the past before seq {} was cut here: the log still tells of it, what "
+                                                "was in seq {} can no longer be read",
+                                                snapshot->head.history_from, seq)};
   View view(std::move(snapshot), seq);
   const auto line = view.line_of(seq);
   if (!line) return view.status().error();

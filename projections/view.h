@@ -21,7 +21,7 @@ class View {
  public:
   // As of the snapshot's head. With nothing folded yet: seq 0, no rows.
   static View now(std::shared_ptr<const StoreSnapshot> snapshot);
-  // not_found: after the head; invalid: 0.
+  // not_found: after the head; invalid: 0; unsupported: before what the history was cut to.
   static Result<View> at(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq);
   ~View();
   View(View&&) noexcept;
@@ -36,6 +36,8 @@ class View {
   Seq unchanged_since() const {
     return is_now() ? std::max({snapshot_->changed[Rows::table]...}) : seq_;
   }
+  // The first seq that a view can be of: 1, or what the history was cut to.
+  Seq history_from() const { return std::max<Seq>(snapshot_->head.history_from, 1); }
   const StoreHead& store_head() const { return snapshot_->head; }
   const Status& status() const { return status_; }
 

@@ -1,5 +1,8 @@
 #include "projections/view.h"
 
+#include <fmt/format.h>
+#include <rocksdb/db.h>
+
 #include "projections/replay.h"
 #include "tests/unit/story.h"
 #include "tests/unit/temporary_folder.h"
@@ -18,8 +21,9 @@ struct Past {
   std::unique_ptr<Store> store;
   std::vector<State> states;
 
-  explicit Past(std::size_t batch = 5) {
-    store = std::move(*Store::open({.dir = folder.path(), .write_buffer_bytes = 128u << 10}));
+  explicit Past(std::size_t batch = 5, std::int64_t history_ms = 0) {
+    store = std::move(
+        *Store::open({.dir = folder.path(), .write_buffer_bytes = 128u << 10, .history_ms = history_ms}));
     BusyCloud busy(scribe, 21);
     busy.begin();
     for (int i = 0; i < 150; ++i) busy.step();
@@ -35,6 +39,20 @@ struct Past {
     REQUIRE(store->flush("memory:").ok());
   }
 };
+
+// How many rows and index entries of all times the history holds.
+std::size_t versions(const Past& past) {
+  const auto& families = *past.store->snapshot()->families;
+  const std::string oldest = timestamp_of(0), newest = timestamp_of(past.states.size());
+  const rocksdb::Slice low = oldest, high = newest;
+  rocksdb::ReadOptions options;
+  options.iter_start_ts = &low, options.timestamp = &high;
+  const std::unique_ptr<rocksdb::Iterator> all(families.db->NewIterator(options, families.history));
+  std::size_t count = 0;
+  for (all->SeekToFirst(); all->Valid(); all->Next()) ++count;
+  REQUIRE(all->status().ok());
+  return count;
+}
 
 template <class Row>
 void compare_table(const View& view, const Table<Row>& table) {
@@ -193,6 +211,63 @@ TEST_CASE("a view does not move while the store goes on") {
     if (i % 15 == 0) kept.emplace_back(View::now(store->snapshot()), state.copy(false, false));
   }
   for (const auto& [view, then] : kept) compare(view, then);
+}
+
+TEST_CASE("a history is cut to its age: what is younger reads as ever, what is older says so and goes") {
+  Past past(5, 400);  // of log time: a record comes every few ms
+  const Seq head = past.states.size();
+  const Seq from = View::now(past.store->snapshot()).history_from();
+  REQUIRE(from > 1);
+  const auto at_ms = [&](Seq seq) { return View::now(past.store->snapshot()).line_of(seq)->at_ms; };
+  CHECK(at_ms(head) - at_ms(from) >= 400);                  // so much is kept, at least
+  CHECK(at_ms(head) - at_ms(from + 1) < 400 + 2 * 400 / 16 + 200);  // and not much more: by steps, and batches of 5
+  const auto old = View::at(past.store->snapshot(), from - 1);
+  REQUIRE_FALSE(old.ok());
+  CHECK(old.error().code == Errc::unsupported);
+  CHECK(old.error().text.find(fmt::format("before seq {} was cut", from)) != std::string::npos);
+  // Dropped or not: the same rows, at the cut and behind it.
+  const auto& families = *past.store->snapshot()->families;
+  rocksdb::CompactRangeOptions force;
+  force.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  for (int round = 0; round < 2; ++round) {
+    for (const Seq seq : {from, from + 1, head - 1, head}) {
+      const auto view = View::at(past.store->snapshot(), seq);
+      REQUIRE(view.ok());
+      const auto state = load_state(*view);
+      REQUIRE(state.ok());
+      CHECK(state->digest() == past.states[seq - 1].digest());
+    }
+    if (round == 0) REQUIRE(families.db->CompactRange(force, families.history, nullptr, nullptr).ok());
+  }
+  CHECK(versions(past) < versions(Past()));
+  // It stays cut, also for whoever opens it without an age.
+  past.store.reset();
+  const auto again = Store::open({.dir = past.folder.path()});
+  REQUIRE(again.ok());
+  CHECK(View::now((*again)->snapshot()).history_from() == from);
+  CHECK_FALSE(View::at((*again)->snapshot(), from - 1).ok());
+  CHECK(View::at((*again)->snapshot(), from).ok());
+}
+
+TEST_CASE("who reads what is being cut gets what was, or an error; never less") {
+  const Past past;
+  const Seq seq = past.states.size() / 4;
+  const auto held = View::at(past.store->snapshot(), seq);
+  REQUIRE(held.ok());
+  const auto& families = *past.store->snapshot()->families;
+  const std::string low = timestamp_of(past.states.size() / 2);
+  REQUIRE(families.db->IncreaseFullHistoryTsLow(families.history, low).ok());
+  rocksdb::CompactRangeOptions force;
+  force.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  REQUIRE(families.db->CompactRange(force, families.history, nullptr, nullptr).ok());
+  const Server* one = nullptr;
+  past.states[seq - 1].servers.each([&](const Server& server) { one = &server; });
+  REQUIRE(one);
+  std::vector<Server> servers;
+  held->each<Server>([&](const Server& server) { servers.push_back(server); });
+  if (held->status()) CHECK(servers.size() == past.states[seq - 1].servers.size());
+  const auto found = held->find<Server>(one->id);
+  if (held->status()) CHECK(found == *one);
 }
 
 TEST_CASE("seqs that have not happened, times and objects") {
