@@ -170,6 +170,9 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
     if (const auto view = api_.backend().view_at(seq)) found = owner_at(*view, object);
     if (!found && seq > 1)
       if (const auto view = api_.backend().view_at(seq - 1)) found = owner_at(*view, object);
+    // Before what the history was cut to: as of there, if it still was.
+    if (const Seq first = api_.backend().view().history_from(); !found && seq < first)
+      if (const auto view = api_.backend().view_at(first)) found = owner_at(*view, object);
     if (owners_.size() > owners_max) owners_.clear();
     if (found) owners_.emplace(object, found);
     return found;

@@ -10,7 +10,8 @@
 //    "intent":{"type":"CreateServer","id":…,"request_id":…,"user":…,"project":…},
 //    "event":{"type":…,…}}
 //
-// Admins see everything. Others see what happened to what belongs to their project, and their own refusals.
+// Admins see everything. Others see what happened to what belongs to their project, and their own refusals;
+// of what was gone before the history was cut nobody knows any more whose it was.
 #pragma once
 
 #include "controlplane/api/service.h"

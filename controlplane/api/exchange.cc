@@ -60,10 +60,6 @@ const IntentRefused* refused(const Decision& decision) {
   return nullptr;
 }
 
-int moment_status(Errc code) {
-  return code == Errc::not_found ? 404 : code == Errc::invalid ? 400 : 503;
-}
-
 std::string base_of(const Call& call, const std::string& public_url) {
   auto base = public_url.empty() ? "http://" + std::string(call.request.header("Host")) : public_url;
   // As the client wrote it: it must come back to the same moment.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "controlplane/api/json_writer.h"
+
 namespace reprise::api {
 namespace {
 
@@ -29,6 +31,33 @@ Result<Seq> seq_of(const View& now, AtTime at, std::int64_t wall_ms) {
 }
 
 }  // namespace
+
+int moment_status(Errc code) {
+  switch (code) {
+    case Errc::not_found:
+      return 404;
+    case Errc::invalid:
+      return 400;
+    case Errc::unsupported:
+      return 410;
+    default:
+      return 503;
+  }
+}
+
+std::string readable_json(const View& now) {
+  std::string out;
+  JsonWriter json(out);
+  const auto write = [&](const char* end, Seq seq) {
+    const auto line = now.line_of(seq);
+    json.object(end).field("seq", seq);
+    json.field("at", line ? time_micros_z(static_cast<std::uint64_t>(line->at_ms)) : "").end_object();
+  };
+  json.begin_object();
+  write("from", std::min(now.history_from(), now.seq())), write("to", now.seq());
+  json.end_object();
+  return out;
+}
 
 Result<Seq> seq_of(const View& now, const Moment& moment, std::int64_t wall_ms) {
   if (const auto* at = std::get_if<AtSeq>(&moment)) return seq_of(now, *at);

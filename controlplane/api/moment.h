@@ -15,4 +15,9 @@ namespace reprise::api {
 Result<Seq> seq_of(const View& now, const Moment& moment, std::int64_t wall_ms);
 Result<Seq> seq_of(const View& now, std::string_view text, std::int64_t wall_ms);
 
+// Of a moment that cannot be shown: 404, 400; 410 when the history was cut after it; 503.
+int moment_status(Errc code);
+// {"from":{"seq","at"},"to":{…}}: what can be read of the past.
+std::string readable_json(const View& now);
+
 }  // namespace reprise::api

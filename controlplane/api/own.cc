@@ -1,7 +1,8 @@
-// What is ours and no OpenStack service's: /, /events, /healthz, /metrics.
+// What is ours and no OpenStack service's: /, /at, /events, /healthz, /metrics.
 #include <fmt/format.h>
 
 #include "controlplane/api/event_stream.h"
+#include "controlplane/api/moment.h"
 #include "controlplane/api/service.h"
 
 namespace reprise::api {
@@ -41,6 +42,8 @@ Response show_health(const Api& api) {
 
 void register_own(Api& api) {
   api.read(Service::none, "/", Need::nothing, show_root);
+  api.read(Service::none, "/at", Need::token,
+           [](Ask& ask) { return json_response(200, readable_json(ask.view()) + "\n"); });
   api.read(Service::none, "/events", Need::reader, [&api](Ask& ask) { return open_event_stream(ask, api); });
   api.read_now(Service::none, "/healthz", Need::nothing, [&api](Ask&) { return show_health(api); });
   api.read_now(Service::none, "/metrics", Need::nothing, [&api](Ask&) {

@@ -5,7 +5,7 @@
 //   rate limit of the project       429 (writes)
 //   X-Reprise-Intent                the first answer again; another body: 409 (writes)
 //   a fresh view, or that of /at/…  X-Reprise-Stale: true when the log does not answer; 404, 400: no such moment;
-//                                   X-Reprise-Seq: of the past that was shown
+//                                   410: cut since; X-Reprise-Seq: of the past that was shown
 //   the handler                     a Response, a Change or Later (ask.h)
 //   a Change: intent, decision      its refusal as a status (refusals.h); 503 not done, 504 unknown
 //   then()                          on a view that shows the decision

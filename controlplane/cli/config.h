@@ -46,6 +46,10 @@ struct VerifyConfig {
   std::int64_t pause_h = 24;
 };
 
+struct HistoryConfig {
+  std::int64_t keep_days = 0;
+};
+
 struct AgentConfig {
   std::string node;
   std::string zone = "nova";
@@ -103,6 +107,7 @@ struct Config {
   LogConfig log;
   ControllerConfig controller;
   VerifyConfig verify;
+  HistoryConfig history;
   AgentConfig agent;
   SimulatedConfig simulated;
   LibvirtConfig libvirt;

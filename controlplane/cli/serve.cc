@@ -112,7 +112,8 @@ Status Process::start(std::function<void(const Error&)> broken) {
 Status Process::open_projection(std::function<void(const Error&)> broken) {
   if (auto made = make_folders(state_.projection()); !made) return made;
   const std::string checkpoints = checkpoints_folder(config_, state_);
-  auto projection = Projection::open(*log_, {.store = {.dir = state_.projection()}, .cloud = keyring_->cloud(), .checkpoints = checkpoints});
+  StoreOptions store{.dir = state_.projection(), .history_ms = config_.history.keep_days * 86'400'000};
+  auto projection = Projection::open(*log_, {.store = std::move(store), .cloud = keyring_->cloud(), .checkpoints = checkpoints});
   if (!projection) return projection.error();
   projection_ = std::move(*projection);
   if (const auto began = projection_->status().began; !began.empty()) say("projection: " + began);

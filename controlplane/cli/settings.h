@@ -71,6 +71,9 @@ void each_setting(C& c, F&& f) {
     "of one core, for verifying the whole log in the background; 0: it is not verified");
   f("verify", "pause_h", c.verify.pause_h, Whole{0, 10'000}, "from the end of a verification to the next, in hours");
 
+  f("history", "keep_days", c.history.keep_days, Whole{0, 36'500},
+    "how far back the past can be read, in days; 0: to the beginning (the log keeps everything)");
+
   f("agent", "node", c.agent.node, Text{TextRule::name, true}, "this node's name; empty: the host's");
   f("agent", "zone", c.agent.zone, Text{TextRule::name}, "availability zone");
   f("agent", "address", c.agent.address, Text{TextRule::listen_address}, "where other nodes reach this one");

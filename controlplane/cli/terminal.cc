@@ -104,7 +104,7 @@ std::string verification_text(const Reader& v, const Ink& ink) {
   text += v["whole_seq"].number()
               ? fmt::format("up to seq {} at {}", v["whole_seq"].number(), v["whole_at"].text())
               : "not yet up to the head";
-  if (state == "resting") text += ink.dim(fmt::format(", again at {}", v["next_at"].text()));
+  if (const auto next = v["next_at"].text(); !next.empty()) text += ink.dim(", again at " + next);
   else text += fmt::format("; now at seq {} of {}", v["seq"].number(), v["target"].number());
   text += "\n";
   if (const auto why = v["trouble"].text(); !why.empty())
@@ -270,6 +270,8 @@ Result<std::string> status_text(std::string_view text, bool colour) {
     out += ink.red("        sealed: the cloud went to " + to) + "\n";
   out += fmt::format("seq     {}\nhead    {}\ndigest  {}\nat      {}\n", root["head"]["seq"].number(),
                      root["head"]["hash"].text(), root["head"]["digest"].text(), root["head"]["at"].text());
+  if (const Reader from = root["past"]["from"]; from["seq"].number() > 1)
+    out += fmt::format("past    can be read from seq {} of {} on\n", from["seq"].number(), from["at"].text());
   out += status_roles(root, ink);
   const Reader counts = root["counts"];
   out += fmt::format("holds   {} servers, {} volumes, {} images, {} networks, {} ports\n",

@@ -22,8 +22,7 @@ Source source_of(const api::Api& api) {
 
 Plan answer(const Ask& ask, Result<std::string> told) {
   if (told) return api::json_response(200, std::move(*told) + "\n");
-  const auto code = told.error().code;
-  return ask.error(code == Errc::not_found ? 404 : code == Errc::invalid ? 400 : 503, told.error().text);
+  return ask.error(api::moment_status(told.error().code), told.error().text);
 }
 
 Result<View> view_of(const Ask& ask, const api::Api& api, std::string_view moment) {

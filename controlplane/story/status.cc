@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controlplane/api/json_writer.h"
+#include "controlplane/api/moment.h"
 #include "controlplane/api/timestamp.h"
 #include "controlplane/story/state_words.h"
 
@@ -37,6 +38,7 @@ void write_cloud(JsonWriter& json, const View& now) {
       .field("hash", head.hash.hex())
       .field("digest", now.store_head().digest.hex());
   json.field("at", time_text(head.at_ms)).end_object();
+  json.key("past").raw(api::readable_json(now));
   json.object("last_claim");
   if (cloud)
     json.field("controller", cloud->controller.str())
@@ -47,9 +49,12 @@ void write_cloud(JsonWriter& json, const View& now) {
 
 void write_verification(JsonWriter& json, const VerificationLine& v) {
   json.object("verification").field("state", v.state).field("seq", v.seq).field("target", v.target);
-  json.field("whole_seq", v.whole_seq).field("whole_at", time_text(v.whole_ms)).field("next_at", time_text(v.next_ms));
+  json.field("whole_seq", v.whole_seq)
+      .field("whole_at", time_text(v.whole_ms))
+      .field("next_at", time_text(v.next_ms));
   json.field("trouble", v.trouble).field("broken", v.broken);
-  if (!v.broken.empty()) json.field("broken_after", v.broken_after).field("offset", v.broken_offset).field("remedy", v.remedy);
+  if (!v.broken.empty())
+    json.field("broken_after", v.broken_after).field("offset", v.broken_offset).field("remedy", v.remedy);
   json.end_object();
 }
 

@@ -26,7 +26,8 @@ struct Decided {
   Weighing weighing;
 };
 
-Result<Decided> find_decided(const View& now, const Source& source, AnyId object) {
+// `elsewhere`: only what it asked for is wanted, not the state that it was decided in.
+Result<Decided> find_decided(const View& now, const Source& source, AnyId object, bool elsewhere) {
   auto seqs = now.seqs_of(object);
   for (auto seq = seqs.rbegin(); seq != seqs.rend() && *seq > 1; ++seq) {
     const auto stored = source.read_records(*seq, 1);
@@ -38,13 +39,14 @@ Result<Decided> find_decided(const View& now, const Source& source, AnyId object
       const Decision& decision = record->decisions[index];
       if (!placed_something(decision, object)) continue;
       const auto before = source.view_at(*seq - 1);
-      if (!before) return before.error();
-      auto state = state_before(*before, *record, index);
+      const bool cut = !before && before.error().code == Errc::unsupported;
+      if (!before && !(cut && elsewhere)) return before.error();
+      auto state = cut ? Result<State>(State()) : state_before(*before, *record, index);
       if (!state) return state.error();
       const auto intent = intent_of(decision);
       auto weighing = weigh_again(*state, decision, intent ? &*intent : nullptr, object);
       if (!weighing) continue;
-      const auto after = source.view_at(*seq);
+      const auto after = source.view_at(std::max(*seq, std::min(now.history_from(), now.seq())));
       if (!after) return after.error();
       return Decided{*seq, record->at_ms, name_of(*after, object), std::move(*state), std::move(*weighing)};
     }
@@ -84,7 +86,7 @@ class Weigher {
 
   Status choose_state() {
     if (what_.object) {
-      auto decided = find_decided(now_, source_, what_.object);
+      auto decided = find_decided(now_, source_, what_.object, what_.at.has_value());
       if (!decided) return decided.error();
       request_ = decided->weighing.request;
       decided_.emplace(std::move(*decided));

@@ -107,7 +107,8 @@ class Teller {
     const auto intent = intent_of(decision);
     const auto events = relevant(decision, intent ? &*intent : nullptr);
     if (events.empty()) return {};
-    auto then = source_.view_at(record.seq);
+    // Names as they were then; where the history was cut, as they were at the cut.
+    auto then = source_.view_at(std::max(record.seq, std::min(now_.history_from(), now_.seq())));
     if (!then) return then.error();
     json_.begin_object();
     write_cause(json_, *then, record, decision, intent ? &*intent : nullptr);
@@ -119,7 +120,8 @@ class Teller {
 
   Status tell_weighing(const Record& record, std::uint32_t index, const Intent* intent) {
     const Decision& decision = record.decisions[index];
-    if (!placed_something(decision, object_) || weighings_ >= weighings_max || record.seq < 2) return {};
+    if (!placed_something(decision, object_) || weighings_ >= weighings_max) return {};
+    if (record.seq <= now_.history_from()) return {};  // the state that it saw is not there, or was cut
     ++weighings_;
     auto before = source_.view_at(record.seq - 1);
     if (!before) return before.error();

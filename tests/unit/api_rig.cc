@@ -123,7 +123,8 @@ ApiRig::ApiRig(Options options, void (*more)(Api&)) {
   }
   if (options.between) between = options.between(*log);
   Log& seen = between ? *between : *log;
-  auto projected = Projection::open(seen, {.store = {.dir = folder_.path("store")}});
+  auto projected = Projection::open(
+      seen, {.store = {.dir = folder_.path("store"), .history_ms = options.history_ms}});
   REQUIRE(projected);
   projection = std::move(*projected);
   std::promise<void> folded;

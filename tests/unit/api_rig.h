@@ -39,6 +39,7 @@ class ApiRig {
     std::int64_t window_ms = 30'000;
     RateLimitConfig rate{.per_second = 1e6, .burst = 1e6};
     std::int64_t late_ms = 5'000;
+    std::int64_t history_ms = 0;  // what older is, the past is cut off
     std::function<void(ServerId, NodeId, std::size_t, Backend::Console)> console;
     // Puts something between the log and the api with its projection (the controller keeps the log itself).
     std::function<std::unique_ptr<Log>(Log&)> between;

@@ -4,6 +4,7 @@
 
 #include "controlplane/cli/terminal.h"
 #include "controlplane/story/routes.h"
+#include "controlplane/story/status.h"
 #include "controlplane/story/whatif.h"
 #include "tests/unit/api_cloud.h"
 
@@ -13,7 +14,7 @@ using namespace reprise::api;
 namespace {
 
 struct Past {
-  explicit Past(int nodes = 1) : cloud(nodes) {
+  explicit Past(int nodes = 1, std::int64_t history_ms = 0) : cloud(nodes, {.history_ms = history_ms}) {
     story::register_routes(*cloud.rig.api);
     cloud.add_network();
   }
@@ -283,4 +284,66 @@ TEST_CASE("whatif: a placed server again, without its node, elsewhere in time, a
                           "vcpus=1&without=nowhere", "flavor=nothing", "vcpus=1&at=yesterday"})
     CHECK(past.cloud.ask("GET", std::string("/whatif?") + bad).status() == 400);
   CHECK(past.cloud.ask("GET", "/whatif?object=00000000-0000-4000-8000-000000000001").status() == 404);
+}
+
+TEST_CASE("a past that was cut: 410 and from when on, and what still tells of it") {
+  Past past(2, 200);
+  const auto lab = past.cloud.rig.add_project("lab");
+  const Headers as_lab{{"X-Auth-Token", lab}};
+  past.cloud.add_network("theirs", "10.6.0.0/24", as_lab);
+  const auto id = past.cloud.add_server("old");
+  const auto born = past.head();
+  const auto first = [&] { return past.cloud.rig.projection->view().history_from(); };
+  for (int i = 0; first() <= born; ++i) {
+    REQUIRE(i < 100'000);
+    const auto renamed = fmt::format(R"({{"server":{{"name":"old-{}"}}}})", i);
+    REQUIRE(past.cloud.ask("PUT", "/compute/v2.1/servers/" + id, renamed).status() == 200);
+  }
+  const auto from = past.cloud.ask("GET", "/at").json().at("from");
+  const auto cut = from.at("seq").to_number<Seq>();
+  CHECK(cut > born);
+  CHECK(from.at("at").as_string().starts_with("20"));
+
+  const auto gone = past.cloud.ask("GET", "/at/2/compute/v2.1/servers");
+  CHECK(gone.status() == 410);
+  CHECK(gone.body().find("was cut here") != std::string::npos);
+  CHECK(
+      past.cloud.ask("GET", "/at/2/network/v2.0/networks").text("NeutronError.message").find("before seq ") !=
+      std::string::npos);
+  CHECK(past.cloud.ask("GET", "/diff?from=2").status() == 410);
+  CHECK(past.cloud.ask("GET", "/diff?from=" + std::to_string(first())).status() == 200);
+  CHECK(past.cloud.ask("GET", "/at/" + std::to_string(first()) + "/compute/v2.1/servers/" + id).status() ==
+        200);
+
+  const auto& backend = *past.cloud.rig.backend;
+  const View now = backend.view();
+  const auto status = cli::status_text(story::status_json(now, nullptr), false);
+  CHECK(status->find(fmt::format("past    can be read from seq {} of 20", now.history_from())) !=
+        std::string::npos);
+  // the log still tells how it came to be, though not what placement weighed
+  const story::Source source{
+      .view_at = [&](Seq seq) { return backend.view_at(seq); },
+      .read_records = [&](Seq at, std::size_t max) { return backend.read_records(at, max); }};
+  const auto why = story::why_json(now, source, *AnyId::parse(id));
+  REQUIRE(why.ok());
+  CHECK(why->find("ServerPlaced") != std::string::npos);
+  CHECK(why->find("\"weighed\"") == std::string::npos);
+  // what it asked for can be placed now, in another state than it was
+  CHECK(past.whatif("object=" + id + "&at=now").at("request").at("ram_mib") == 512);
+  CHECK(past.cloud.ask("GET", "/whatif?object=" + id).status() == 410);
+  // and whose what was is known for what is still there
+  std::string lines;
+  const auto stream = past.cloud.ask("GET", "/events?follow=false", "", as_lab);
+  for (bool end = false; !end;) {
+    std::promise<std::pair<std::string, bool>> piece;
+    stream.response.lines->next([&](std::string more, bool last) {
+      piece.set_value({std::move(more), last});
+    });
+    auto answer = piece.get_future();
+    REQUIRE(answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
+    const auto [more, last] = answer.get();
+    lines += more, end = last;
+  }
+  CHECK(lines.find(R"("name":"theirs")") != std::string::npos);
+  CHECK(lines.find(id) == std::string::npos);
 }
