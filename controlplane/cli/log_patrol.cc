@@ -177,9 +177,9 @@ Status LogPatrol::go_round() {
   if (!reader) return reader.error();
   auto saved = std::chrono::steady_clock::now();
   while (round_->head.seq < round_->target && !stopping()) {
+    const auto begun = thread_cpu();
     std::vector<Entry> entries;
     if (auto got = await_entries(**reader, entries); !got) return got;
-    const auto begun = thread_cpu();
     const View folded = projection_.view();
     for (const auto& entry : entries) {
       if (round_->head.seq == round_->target) break;

@@ -17,6 +17,8 @@ namespace {
 
 using api::JsonWriter;
 
+constexpr std::int64_t amount_max = INT32_MAX;  // vCPUs, MiB or GiB
+
 // The object's last placement that the log knows.
 struct Decided {
   Seq seq = 0;
@@ -66,6 +68,8 @@ class Weigher {
     for (const auto& step :
          {&Weigher::check, &Weigher::choose_state, &Weigher::change_request, &Weigher::change_nodes})
       if (const auto done = (this->*step)(); !done) return done.error();
+    weighing_ = weigh(state_, request_);
+    columns_ = state_.node_columns();
     place_all();
     return write();
   }
@@ -79,7 +83,7 @@ class Weigher {
         return {Errc::invalid, fmt::format("a node cannot offer {} times what it does: give 0 to {}", times,
                                            whatif_times_max)};
     for (const auto& amount : {what_.vcpus, what_.ram_mib, what_.disk_gib})
-      if (amount && (*amount < 0 || *amount > 1ll << 40))
+      if (amount && (*amount < 0 || *amount > amount_max))
         return {Errc::invalid, fmt::format("{} is no amount that a server can ask for", *amount)};
     return {};
   }
@@ -183,19 +187,21 @@ class Weigher {
     return {};
   }
 
+  // Each takes its place in the copy of the state, so that the next one sees it there.
   void place_all() {
-    request_.promised = &promised_;
     for (std::int64_t i = 0; i < what_.count; ++i) {
       const NodeId node = place(state_, request_).node;
       if (!node) break;
       if (!chosen_) chosen_ = node;
       ++placed_[node];
-      auto at = std::find_if(promised_.begin(), promised_.end(),
-                             [&](const NodeUse& use) { return use.node == node; });
-      if (at == promised_.end()) at = promised_.insert(at, NodeUse{.node = node});
-      at->vcpus += request_.vcpus, at->ram_mib += request_.ram_mib, at->disk_gib += request_.disk_gib;
+      state_.servers.insert({.id = {.hi = ~std::uint64_t{0}, .lo = static_cast<std::uint64_t>(i)},
+                             .vcpus = static_cast<std::uint32_t>(request_.vcpus),
+                             .ram_mib = static_cast<std::uint64_t>(request_.ram_mib),
+                             .disk_gib = static_cast<std::uint64_t>(request_.disk_gib),
+                             .tenure = Tenure::placed,
+                             .node = node});
+      state_.settle();
     }
-    request_.promised = nullptr;  // the table is that of the first
   }
 
   std::string write() {
@@ -227,27 +233,25 @@ class Weigher {
   }
 
   void write_nodes(JsonWriter& json) {
-    const Weighing weighing = weigh(state_, request_);
-    const NodeColumns& columns = state_.node_columns();
     std::size_t fits = 0;
     json.array("nodes");
-    for (std::size_t i = 0; i < weighing.nodes.size(); ++i) {
-      const auto& [weighed, name] = weighing.nodes[i];
+    for (std::size_t i = 0; i < weighing_.nodes.size(); ++i) {
+      const auto& [weighed, name] = weighing_.nodes[i];
       fits += weighed.reason == PlacementReason::fits;
       if (i >= weighed_nodes_max) continue;
       const auto at = static_cast<std::size_t>(
-          std::lower_bound(columns.ids.begin(), columns.ids.end(), weighed.node) - columns.ids.begin());
+          std::lower_bound(columns_.ids.begin(), columns_.ids.end(), weighed.node) - columns_.ids.begin());
       const bool left_out = std::find(left_out_.begin(), left_out_.end(), weighed.node) != left_out_.end();
       json.begin_object().field("id", weighed.node.str()).field("name", name);
       json.field("verdict", left_out ? "left out here" : placement_reason_text(weighed.reason));
       json.field("fits", weighed.reason == PlacementReason::fits).field("weight", weighed.weight);
-      json.object("free").field("vcpus", columns.free_vcpus[at]).field("ram_mib", columns.free_ram_mib[at]);
-      json.field("disk_gib", columns.free_disk_gib[at]).end_object();
+      json.object("free").field("vcpus", columns_.free_vcpus[at]).field("ram_mib", columns_.free_ram_mib[at]);
+      json.field("disk_gib", columns_.free_disk_gib[at]).end_object();
       json.field("placed", placed_.contains(weighed.node) ? placed_.at(weighed.node) : 0);
       json.field("chosen", weighed.node == chosen_);
       json.field("decided", decided_ && weighed.node == decided_->weighing.chosen).end_object();
     }
-    json.end_array().field("fits", fits).field("considered", weighing.nodes.size());
+    json.end_array().field("fits", fits).field("considered", weighing_.nodes.size());
   }
 
   const View& now_;
@@ -260,7 +264,8 @@ class Weigher {
   PlacementRequest request_;
   std::vector<std::string> changes_;
   std::vector<NodeId> left_out_;
-  std::vector<NodeUse> promised_;
+  Weighing weighing_;    // of the first one
+  NodeColumns columns_;  // before it was placed
   std::map<NodeId, std::int64_t> placed_;
   NodeId chosen_;
 };
