@@ -2,6 +2,9 @@
 // it.
 #include <fmt/format.h>
 
+#include <map>
+#include <random>
+
 #include "controlplane/cli/terminal.h"
 #include "controlplane/story/routes.h"
 #include "controlplane/story/status.h"
@@ -346,4 +349,50 @@ TEST_CASE("a past that was cut: 410 and from when on, and what still tells of it
   }
   CHECK(lines.find(R"("name":"theirs")") != std::string::npos);
   CHECK(lines.find(id) == std::string::npos);
+}
+
+TEST_CASE("any question about the past is answered, or refused in words") {
+  Past past(2);
+  const auto id = past.cloud.add_server("web");
+  const std::vector<std::string> keys = {"from",        "to",        "object",     "at",   "flavor",  "vcpus",
+                                         "ram",         "disk",      "zone",       "host", "without", "with",
+                                         "vcpus_times", "ram_times", "disk_times", "count"};
+  const std::vector<std::string> values = {"1",
+                                           "0",
+                                           "-1",
+                                           "3",
+                                           "99999",
+                                           "now",
+                                           id,
+                                           "node-1",
+                                           "m1.tiny",
+                                           "nova",
+                                           "1e300",
+                                           "nan",
+                                           "inf",
+                                           "0.5",
+
+                                           "",
+                                           "2999-01-01T00:00:00Z",
+                                           "1999-01-01",
+                                           "9223372036854775807",
+                                           "18446744073709551616",
+                                           "2147483647",
+                                           "10000"};
+  std::mt19937_64 random(11);
+  const auto any = [&](const auto& list) { return list[random() % list.size()]; };
+  const Seq head = past.head();
+  std::map<int, int> statuses;
+  for (int round = 0; round < 400; ++round) {
+    std::string target = round % 2 ? "/diff?" : "/whatif?";
+    for (auto n = random() % 5; n > 0; --n) target += any(keys) + "=" + any(values) + "&";
+    const auto answer = past.cloud.ask("GET", target);
+    INFO(target << " " << answer.body());
+    const int status = answer.status();
+    CHECK((status == 200 || status == 400 || status == 404));
+    CHECK(answer.json().is_object());
+    ++statuses[status];
+  }
+  CHECK(statuses.size() == 3);
+  CHECK(past.head() == head);
 }
