@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "controlplane/cli/cloud_access.h"
+#include "controlplane/cli/progress_line.h"
 #include "controlplane/cli/terminal.h"
 
 namespace reprise::cli {
@@ -13,10 +14,12 @@ Result<std::string> ask(const Common& common, Online&& online, Offline&& offline
   const auto server = find_server(common);
   if (!server) return server.error();
   if (*server) {
+    const ProgressLine waiting("waiting for " + (*server)->auth_url);
     const auto cloud = OnlineCloud::connect(**server);
     if (!cloud) return cloud.error();
     return online(*cloud);
   }
+  const ProgressLine reading("reading " + common.state);
   const auto cloud = OfflineCloud::open(common);
   if (!cloud) return cloud.error();
   return offline(*cloud);
