@@ -123,7 +123,7 @@ void LogPatrol::run() {
       const std::lock_guard lock(mutex_);
       status_.state = "waiting", status_.trouble = gone.error().text;
     }
-    if (failures == 0) say_("verify: waits: " + gone.error().text);
+    if (failures == 0 && gone.error().code != Errc::again) say_("verify: waits: " + gone.error().text);
     if (!rest(options_.retry * (1 << std::min(failures++, retry_doublings_max)))) break;
   }
   if (round_) save();

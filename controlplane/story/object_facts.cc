@@ -222,8 +222,8 @@ ObjectFacts facts_of(const View& view, const RoleAssignment& a) {
 
 ObjectFacts facts_of(const View& view, const Quota& q) {
   Writer writer("quota", q.project.hex(), called(view, q.project));
-  for (std::size_t i = 0; i < q.limits.size() && i < resource_count; ++i)
-    writer.number(resource_name(static_cast<Resource>(i)), q.limits[i]);
+  for (std::size_t i = 0; i < resource_count; ++i)
+    writer.number(resource_name(static_cast<Resource>(i)), i < q.limits.size() ? q.limits[i] : default_limits[i]);
   writer.facts().trail = q.project.as<AnyId>();
   writer.facts().marks = {"QuotaSet", q.project.str()};
   return writer.done();

@@ -25,7 +25,7 @@ struct ObjectFacts {
   UserId user;                     // whose alone it is; none: its project's
   AnyId trail;                     // what its records are filed under; none: under nothing
   std::vector<std::string> marks;  // what every event about it mentions, as its JSON has it
-  std::vector<ObjectField> fields;
+  std::vector<ObjectField> fields;  // of one kind always the same ones, in the same order
 
   bool seen_by(const Eyes& eyes) const {
     if (eyes.admin) return true;

@@ -154,7 +154,10 @@ TEST_CASE("diff: what has no trail of its own, what another's event takes along,
           .status() < 300);
   past.cloud.add_flavor("odd");
   past.cloud.rig.add_project("passing");
+  const auto quota = "/compute/v2.1/os-quota-sets/" + past.cloud.project("lab");
+  REQUIRE(past.cloud.ask("PUT", quota, R"({"quota_set":{"ram":1000}})").status() == 200);
   const auto made = past.head();
+  REQUIRE(past.cloud.ask("PUT", quota, R"({"quota_set":{"ram":2000}})").status() == 200);
   REQUIRE(past.cloud.ask("PATCH", "/identity/v3/users/" + user, R"({"user":{"password":"another secret"}})")
               .status() == 200);
   const auto changed = past.head();
@@ -166,7 +169,11 @@ TEST_CASE("diff: what has no trail of its own, what another's event takes along,
   CHECK(past.texts.find("+ role assignment lab as member in lab") != std::string::npos);
   CHECK(past.texts.find("asked AssignRole") != std::string::npos);
 
+  CHECK(causes(only(first, "quota")) == "QuotaSet (admin: SetQuota) ");
+
   const auto second = past.diff(made, changed);
+  CHECK(only(second, "quota").at("fields").as_array().size() == 1);
+  CHECK(field(only(second, "quota"), "ram") == "1000 2000");
   REQUIRE(only(second, "user").at("fields").as_array().size() == 1);
   CHECK(only(second, "user").at("fields").at(0) ==
         boost::json::parse(R"({"name":"password","secret":true})"));
