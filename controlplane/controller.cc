@@ -8,19 +8,8 @@ namespace {
 constexpr std::size_t poll_entries = 256;
 constexpr std::size_t pending_max = 2048;
 constexpr std::size_t due_max = 64;
+constexpr std::size_t seen_max = 4096;
 constexpr std::uint32_t careful_after = 3;   // claims in a row without a decision, this one included
-
-class BothHashes final : public SeenHashes {
- public:
-  BothHashes(const SeenHashes* before, const SeenHashes& since) : before_(before), since_(since) {}
-  bool contains(const Hash& hash) const override {
-    return since_.contains(hash) || (before_ && before_->contains(hash));
-  }
-
- private:
-  const SeenHashes* before_;
-  const SeenHashes& since_;
-};
 
 }  // namespace
 
@@ -37,7 +26,7 @@ const char* role_name(Controller::Role role) {
 Controller::Controller(Ports ports, Options options, State state, Head head)
     : ports_(std::move(ports)), options_(std::move(options)), state_(std::move(state)), head_(head), tip_(head),
       leases_(options_.lease_ms), answers_(std::make_shared<Answers>()) {
-  seen_.add(head_.hash);
+  remember(head_.hash);
   confirmed_ = state_.mark();
   if (options_.may_lead) candidacy_ = ports_.log->stand(ports_.wake);
 }
@@ -91,10 +80,10 @@ void Controller::take_entry(const Entry& entry, Now now) {
   Hash hash;
   auto record = decode_record(entry.bytes, &hash);
   if (!record) return stop(fmt::format("events offset {}, after seq {}: {}", entry.offset, head_.seq, record.error().text));
-  const Judgement judgement = judge(head_, BothHashes(ports_.seen_before, seen_), *record);
+  const Judgement judgement = judge(head_, *this, *record);
   if (judgement.verdict == Verdict::broken)
     return stop(fmt::format("events offset {}, after seq {}: {}", entry.offset, head_.seq, judgement.why));
-  seen_.add(hash);
+  remember(hash);
   if (judgement.verdict == Verdict::is_void) {
     ++status_.voids;
     if (record->controller == status_.id && status_.role != Role::following) depose(now, "a record of this claim is void: " + judgement.why);
@@ -103,6 +92,21 @@ void Controller::take_entry(const Entry& entry, Now now) {
   if (!in_flight_.empty() && in_flight_.front().hash == hash) return confirm(*record, hash, entry.offset);
   if (status_.role != Role::following) depose(now, "another controller's record came first");
   follow(*record, hash, entry.offset);
+}
+
+bool Controller::contains(const Hash& hash) const {
+  return seen_.contains(hash) || (ports_.seen_before && ports_.seen_before->contains(hash));
+}
+
+// What seen_before has by now is not kept here: it would grow for as long as the process lives.
+void Controller::remember(const Hash& hash) {
+  seen_.insert(hash);
+  seen_order_.push_back(hash);
+  if (!ports_.seen_before || seen_order_.size() < seen_max) return;
+  while (seen_order_.size() > seen_max / 2 && ports_.seen_before->contains(seen_order_.front())) {
+    seen_.erase(seen_order_.front());
+    seen_order_.pop_front();
+  }
 }
 
 // Our own record came back: what was folded on speculation stands.

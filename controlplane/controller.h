@@ -20,12 +20,12 @@
 
 namespace reprise {
 
-class Controller {
+class Controller final : SeenHashes {
  public:
   struct Ports {
     Log* log = nullptr;
     std::function<std::uint64_t()> random;       // fresh 64 bits; only ids and backoff come from it
-    const SeenHashes* seen_before = nullptr;     // of what was folded before this controller's head
+    const SeenHashes* seen_before = nullptr;     // of what was folded before this controller's head, and may be since
     std::function<void()> wake;                  // from any thread: step() has something to do
     std::function<void(const std::string&)> say; // for the operator's log
   };
@@ -52,7 +52,7 @@ class Controller {
 
   // `state` is at `head`, and keeps undo.
   Controller(Ports ports, Options options, State state, Head head);
-  ~Controller();
+  ~Controller() override;
 
   // The latest steady time at which to be called again.
   std::int64_t step(Now now);
@@ -88,6 +88,8 @@ class Controller {
   void take_entry(const Entry& entry, Now now);
   void confirm(const Record& record, const Hash& hash, std::int64_t offset);
   void follow(const Record& record, const Hash& hash, std::int64_t offset);
+  bool contains(const Hash& hash) const override;
+  void remember(const Hash& hash);
   void stop(std::string reason);
   std::string sealed() const;  // in words
 
@@ -124,7 +126,8 @@ class Controller {
   State state_;
   Head head_;                                  // the last record read back
   Head tip_;                                   // the last record appended: head_ when nothing is in flight
-  MemoryHashes seen_;
+  std::unordered_set<Hash> seen_;              // since this head, as far as seen_before does not have them yet
+  std::deque<Hash> seen_order_;
   Status status_;
 
   std::unique_ptr<Reader> events_;

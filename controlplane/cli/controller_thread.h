@@ -14,8 +14,9 @@ namespace reprise::cli {
 
 class ControllerThread {
  public:
-  // Begins at the projection's head, with a state of its own.
-  ControllerThread(Log& log, const Projection& projection, Controller::Options options,
+  // Begins once the projection has read what there is, at its head, with a state of its own: to fold a long log
+  // twice at once would help neither.
+  ControllerThread(Log& log, Projection& projection, Controller::Options options,
                    std::function<void(const std::string&)> say);
   ~ControllerThread();  // stop()
   void stop();
@@ -37,11 +38,15 @@ class ControllerThread {
     const Projection& projection_;
   };
 
+  bool projection_is_there();
   void run();
 
+  Log& log_;
+  Projection& projection_;
+  Controller::Options options_;
   const FoldedBefore folded_before_;
   const std::function<void(const std::string&)> say_;
-  Wakeup wakeup_;
+  const std::shared_ptr<Wakeup> wakeup_ = std::make_shared<Wakeup>();
   std::unique_ptr<Controller> controller_;
   std::atomic<bool> ending_ = false;
   mutable std::mutex mutex_;

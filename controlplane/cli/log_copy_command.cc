@@ -20,6 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::int64_t seal_ms_max = 60'000;
+constexpr std::int64_t answer_ms_max = 3'000;  // of a controller that leads
 
 std::uint64_t random_64() {
   std::uint64_t value = 0;
@@ -44,30 +45,39 @@ Status append_intent(Log& log, Producer& producer, const SealLog& wish, std::int
   return offset ? Status{} : Status(offset.error());
 }
 
-// Whoever leads decides it: a controller that runs, or, where there is none, this one, which stands like any other.
-Status seal_as_candidate(Log& log, const SealLog& wish, const CopyChain& source) {
+// Follows the log until it is sealed; as a candidate, decides what comes when nobody else leads.
+Status await_seal(Log& log, const CopyChain& source, bool may_lead, std::int64_t patience_ms) {
   Wakeup wakeup;
   Controller controller({.log = &log,
                          .random = random_64,
                          .seen_before = &source.seen,
                          .wake = [&wakeup] { wakeup.ring(); },
                          .say = [](const std::string&) {}},
-                        {.host = "reprise log copy"}, source.state.copy(false, true), source.head);
-  auto producer = log.open_producer();
-  if (!producer) return producer.error();
-  if (auto done = append_intent(log, **producer, wish, source.head.at_ms); !done) return done;
-  const std::int64_t deadline = steady_now_ms() + seal_ms_max;
-  while (!controller.head().sealed_to) {
+                        {.host = "reprise log copy", .may_lead = may_lead}, source.state.copy(false, true), source.head);
+  const std::int64_t deadline = steady_now_ms() + patience_ms;
+  while (true) {
     const std::int64_t now = steady_now_ms(), next = controller.step({.steady_ms = now, .wall_ms = wall_now_ms()});
-    if (controller.head().sealed_to) break;
+    if (controller.head().sealed_to) return {};
     if (controller.status().role == Controller::Role::stopped) return {Errc::broken, controller.status().reason};
     if (now >= deadline)
       return {Errc::timed_out,
               fmt::format("no controller has sealed {} within {} s ({}): is one elected that hangs? Run the copy again",
-                          log.place(), seal_ms_max / 1000, controller.status().reason)};
+                          log.place(), patience_ms / 1000, controller.status().reason)};
     wakeup.wait(std::min(next, deadline));
   }
-  return {};
+}
+
+// A controller that leads decides it; where none does, this one stands like any other. To stand while another leads would
+// only make the group turn to us.
+Status seal_by_controller(Log& log, const SealLog& wish, const CopyChain& source) {
+  auto producer = log.open_producer();
+  if (!producer) return producer.error();
+  if (auto done = append_intent(log, **producer, wish, source.head.at_ms); !done) return done;
+  const bool ours_alone = log.place().starts_with("embedded:");
+  if (!ours_alone)
+    if (const auto sealed = await_seal(log, source, false, answer_ms_max); sealed || sealed.error().code != Errc::timed_out)
+      return sealed;
+  return await_seal(log, source, true, seal_ms_max);
 }
 
 Status seal_by_server(const Credentials& server, const SealLog& wish, const CopyChain& source) {
@@ -85,7 +95,7 @@ Result<CopySource> open_source(const Common& common, const std::string& place) {
   if (opened) {
     const std::shared_ptr<Log> log = std::move(*opened);
     return CopySource{.open = [log] { return Result<std::shared_ptr<Log>>(log); },
-                      .seal = [log](const SealLog& wish, const CopyChain& source) { return seal_as_candidate(*log, wish, source); }};
+                      .seal = [log](const SealLog& wish, const CopyChain& source) { return seal_by_controller(*log, wish, source); }};
   }
   if (opened.error().code != Errc::denied || !place.starts_with("embedded:")) return opened.error();
   const auto server = find_server(common);
