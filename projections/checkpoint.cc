@@ -32,9 +32,12 @@ Error failed(const char* what, const fs::path& path, const std::string& why) {
 }
 
 Result<std::string> read_whole(const fs::path& path) {
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  std::string bytes(error ? 0 : size, '\0');
   std::ifstream file(path, std::ios::binary);
-  std::string bytes((std::istreambuf_iterator<char>(file)), {});
-  if (!file) return failed("read", path, std::strerror(errno));
+  if (error || !file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+    return failed("read", path, error ? error.message() : std::strerror(errno));
   return bytes;
 }
 
