@@ -44,6 +44,7 @@ class Member {
   Callback wake_;
   std::atomic<bool> elected_ = false;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> settled_ = false;  // the group has told this member what it has, be it nothing
   std::mutex mutex_;
   Queue queue_;  // to interrupt the thread's wait
   std::thread thread_;
@@ -71,6 +72,7 @@ void Member::rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t err,
     KafkaError(rd_kafka_incremental_assign(handle, partitions));
     rd_kafka_pause_partitions(handle, partitions);  // the assignment is all that we want of it
     if (ours) set(true);
+    settled_ = true;
   } else {
     if (ours) set(false);  // before the group hears that it is given back
     KafkaError(rd_kafka_incremental_unassign(handle, partitions));
@@ -96,6 +98,10 @@ void Member::run() {
     const Message message(rd_kafka_consumer_poll(handle->get(), 1000));
     if (message && message->err) cluster_.complain(rd_kafka_message_errstr(message.get()));
   }
+  // librdkafka 2.0.2 asserts when a member leaves between joining and hearing what it has. A group that does not answer
+  // has no part of us to leave.
+  const auto deadline = Clock::now() + milliseconds(session_ms_ * 2);
+  while (!settled_ && Clock::now() < deadline) const Message message(rd_kafka_consumer_poll(handle->get(), 100));
   rd_kafka_consumer_close(
       handle->get());  // leaves the group: the next one need not wait for the session to end
   const std::lock_guard lock(mutex_);
