@@ -4,6 +4,7 @@
 #include <atomic>
 #include <thread>
 
+#include "projections/fetch.h"
 #include "tests/unit/api_rig.h"
 
 namespace reprise::api {
@@ -282,6 +283,46 @@ TEST_CASE("Without a controller an intent is 504, and may yet be done", "[servic
   // Decided as expired when a controller came: not done, not kept under the key.
   CHECK(rig.ask("POST", networks, network_body("n"), {{"X-Reprise-Intent", "k"}}).status() == 201);
   CHECK(rig.ask("GET", networks).size("networks") == 1);
+}
+
+TEST_CASE("A sealed log: changes are told where the cloud went, reads are stale", "[service]") {
+  ApiRig rig;
+  REQUIRE(rig.ask("POST", networks, R"({"network":{"name":"before"}})").status() == 201);
+  const std::string ours = rig.projection->head().log.str(), to = "00000000-0000-4000-8000-000000000007";
+  const auto seal = [&](const std::string& log, const Headers& headers = {}) {
+    return rig.ask("POST", "/log/seal", fmt::format(R"({{"log":"{}","to":"{}","place":"kafka:there/cloud"}})", log, to), headers);
+  };
+  CHECK(seal(to).status() == 409);  // another log's server
+  CHECK(seal(ours, {{"X-Auth-Token", rig.add_project("somebody")}}).status() == 403);
+  CHECK(rig.ask("POST", "/log/seal", fmt::format(R"({{"log":"{}","to":"{}"}})", ours, to)).status() == 400);
+  const auto sealed = seal(ours);
+  REQUIRE(sealed.status() == 200);
+  CHECK(sealed.text("seq") == std::to_string(rig.projection->head().seq));
+  const auto late = rig.ask("POST", networks, R"({"network":{"name":"after"}})");
+  CHECK(late.status() == 503);
+  CHECK(late.text("NeutronError.message").find("the cloud went to kafka:there/cloud") != std::string::npos);
+  const auto read = rig.ask("GET", networks);
+  CHECK(read.status() == 200);
+  CHECK(read.size("networks") == 1);
+  CHECK(read.header("X-Reprise-Stale") == "true");
+  CHECK(!rig.token("admin", rig.genesis.password, "admin").empty());
+}
+
+TEST_CASE("A change that is under way when the log is sealed is 504, with the new place", "[service]") {
+  ApiRig rig;
+  rig.stop_controller();
+  Intent seal{.id = random_id().as<IntentId>(), .sent_ms = wall_ms(), .expires_ms = wall_ms() + 60'000};
+  seal.set(SealLog{.to = LogId{1, 7}, .place = "kafka:there/cloud"});
+  const auto end = *rig.log->end_here(Topic::intents);
+  const auto producer = *rig.log->open_producer();
+  producer->append(Topic::intents, encode(seal), [](const Result<std::int64_t>&) {});
+  REQUIRE(fetch(*rig.log, Topic::intents, end, 1, std::chrono::seconds(10)).ok());
+  auto waiting = rig.send("POST", networks, network_body("behind the seal"));
+  REQUIRE(fetch(*rig.log, Topic::intents, end + 1, 1, std::chrono::seconds(10)).ok());  // it is under way
+  rig.start_controller();
+  const auto answer = rig.wait(std::move(waiting));
+  CHECK(answer.status() == 504);
+  CHECK(answer.text("NeutronError.message").find("the cloud went to kafka:there/cloud") != std::string::npos);
 }
 
 TEST_CASE("With the log unreachable reads are answered, and say that they are stale", "[service]") {
