@@ -29,6 +29,15 @@ const CloudCreated* genesis_of(const Record& record) {
   return event.is<CloudCreated>() ? &event.as<CloudCreated>() : nullptr;
 }
 
+// What RocksDB cannot open is no checkpoint either, nor is another cloud's.
+Status opens_as(const ProjectionOptions& options) {
+  const auto store = Store::open(options.store);
+  if (!store) return store.error();
+  const CloudId cloud = (*store)->head().cloud;
+  if (!options.cloud || cloud == options.cloud) return {};
+  return {Errc::conflict, fmt::format("it is of cloud {}, not of {}", cloud.str(), options.cloud.str())};
+}
+
 // The newest checkpoint whose files are what was written becomes the store, if there is none. Its rows are proved when
 // they are loaded, and its head against the log before anything follows it.
 std::string begin_from_checkpoint(const ProjectionOptions& options) {
@@ -36,14 +45,11 @@ std::string begin_from_checkpoint(const ProjectionOptions& options) {
   std::string words;
   if (options.checkpoints.empty() || std::filesystem::exists(options.store.dir + "/CURRENT", error)) return words;
   for (const auto& checkpoint : list_checkpoints(options.checkpoints)) {
-    auto taken = adopt_checkpoint(checkpoint, options.store.dir);
-    // What RocksDB cannot open is none either.
-    if (const auto opens = taken ? Store::open(options.store) : Result<std::unique_ptr<Store>>(taken.error()); !opens) {
-      words += fmt::format("the checkpoint of seq {} is refused: {}; ", checkpoint.seq, opens.error().text);
-      if (taken) std::filesystem::remove_all(options.store.dir, error);
-      continue;
-    }
-    return words + fmt::format("begins from the checkpoint {}", checkpoint.dir);
+    const Status taken = adopt_checkpoint(checkpoint, options.store.dir);
+    const Status fits = taken ? opens_as(options) : taken;
+    if (fits) return words + fmt::format("begins from the checkpoint {}", checkpoint.dir);
+    words += fmt::format("the checkpoint of seq {} is refused: {}; ", checkpoint.seq, fits.error().text);
+    if (taken) std::filesystem::remove_all(options.store.dir, error);
   }
   return words.empty() ? words : words + "begins from the first record";
 }

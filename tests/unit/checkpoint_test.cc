@@ -170,6 +170,19 @@ TEST_CASE("a checkpoint that was made up is found by the record of its seq") {
   CHECK(projection->digest() == f.scribe.state.digest());
 }
 
+TEST_CASE("another cloud's checkpoint is refused") {
+  Fixture f;
+  f.make();
+  const CloudId theirs = make_id<CloudId>(99);
+  Scribe scribe;
+  scribe.write({CloudCreated{.cloud = theirs, .log = make_id<LogId>(98), .name = "other"}});
+  MemoryLog log;
+  log.write(scribe.records[0].bytes);
+  auto projection = Projection::open(log, {.store = {.dir = f.folder.path("theirs")}, .cloud = theirs, .checkpoints = f.checkpoints()});
+  REQUIRE(projection.ok());
+  CHECK_THAT((*projection)->status().began, Catch::Contains("it is of cloud") && Catch::Contains("from the first record"));
+}
+
 TEST_CASE("the newest are kept, and what was cut off goes") {
   Fixture f(5);
   std::vector<Checkpoint> made;
