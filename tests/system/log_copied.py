@@ -7,7 +7,7 @@ Makes a cloud with simulated nodes in DIR and a broker of its own below it (ops/
 --keep. Clients create networks, each under its own X-Reprise-Intent key, and send again until they are answered. In each
 hop `reprise log copy` runs under them (once it is killed and run again), and the server is started on the new log. In the
 end: every answer that a client got stands in the log once; the sealed log is refused by name; verify from zero gives the
-server's digest on each log. Prints one JSON object; exit 1 if not.
+server's digest; and so does a reader that begins from one of the checkpoints made meanwhile. Prints one JSON object; exit 1 if not.
 """
 import argparse, concurrent.futures, http.client, json, os, random, shutil, signal, subprocess, sys, threading, time
 
@@ -22,6 +22,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 kafka = [os.path.join(here, "../../ops/kafka"), "--state", os.path.join(a.state, "kafka"), "--port", str(a.kafka_port)]
 config = os.path.join(a.state, "reprise.toml")
 places = {}
+said = []  # by the server that was started last, until it had caught up
 wrong = []
 
 
@@ -42,6 +43,8 @@ storage = "simulated"
 network = "simulated"
 [simulated]
 nodes = 5
+[checkpoints]
+every_records = 100
 """)
 
 
@@ -63,7 +66,9 @@ def ask(method, path, body=None, headers=None):
 def start():
     """Ready when it says so: its log is the pipe that is waited on."""
     process = subprocess.Popen([a.binary, "serve", "--state", a.state], stderr=subprocess.PIPE, text=True)
+    said.clear()
     for line in process.stderr:
+        said.append(line.rstrip())
         if line.rstrip().endswith("caught up"):
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return process
@@ -136,7 +141,7 @@ def hop(process, source, target):
     for _ in range(a.kill):
         cut = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            cut.wait(chance.uniform(0.02, 0.4))
+            cut.wait(chance.uniform(0.02, 1.0))
         except subprocess.TimeoutExpired:
             cut.send_signal(signal.SIGKILL)
             cut.wait()
@@ -182,25 +187,34 @@ try:
     stop.set()
     for thread in clients:
         thread.join()
-    status = json.loads(reprise("status", "--json").stdout)
-    events = [json.loads(line) for line in reprise("events", "--json").stdout.splitlines()]
     process.send_signal(signal.SIGTERM)
     process.wait()
     process = None
+    status = json.loads(reprise("status", "--json").stdout)  # of the folder, at rest
+    events = [json.loads(line) for line in reprise("events", "--json").stdout.splitlines()]
     made = {}
     for event in events:
-        if event.get("type") == "NetworkCreated" or event.get("event", {}).get("type") == "NetworkCreated":
-            id = event.get("event", event)["id"]
-            made[id] = made.get(id, 0) + 1
+        if event["event"]["type"] == "NetworkCreated":
+            made[event["event"]["id"]] = made.get(event["event"]["id"], 0) + 1
     lost = [key for key, id in answered.items() if id not in made]
     doubled = [id for id, count in made.items() if count > 1]
     names = len(set(answered.values())) != len(answered)
     verified = {name: json.loads(reprise("verify", "--json", *extra).stdout) for name, extra in
                 (("back", []), ("kafka", ["--log", places["kafka"], "--no-state"]), ("home", ["--log", places["home"], "--no-state"]))}
+    # A new reader, from a checkpoint that may have been made while the cloud was elsewhere.
+    shutil.rmtree(os.path.join(a.state, "projection"))
+    process = start()
+    if not any("begins from the checkpoint" in line for line in said):
+        wrong.append(f"no checkpoint was begun from: {said}")
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    process = None
     head = json.loads(reprise("status", "--json").stdout)
+    again = json.loads(reprise("verify", "--json").stdout)
     result = {"answered": len(answered), "lost": len(lost), "doubled": len(doubled) + names, "hops": hops,
               "told": sorted(map(str, told)), "seqs": {name: v["seq"] for name, v in verified.items()},
-              "same_digest": verified["back"]["digest"] in json.dumps(head), "wrong": wrong[:3]}
+              "same_digest": verified["back"]["digest"] in json.dumps(status) and again["digest"] in json.dumps(head),
+              "wrong": wrong[:3]}
 finally:
     stop.set()
     given_up.set()
