@@ -51,7 +51,8 @@ Result<std::vector<File>> read_list(const fs::path& dir) {
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     const auto first = line.find(' '), second = line.find(' ', first + 1);
     File file;
-    const auto hash = second == line.npos ? std::nullopt : Hash::parse(line.substr(first + 1, second - first - 1));
+    const auto hash =
+        second == line.npos ? std::nullopt : Hash::parse(line.substr(first + 1, second - first - 1));
     if (!hash || std::from_chars(line.data(), line.data() + first, file.size).ptr != line.data() + first)
       return Error{Errc::broken, fmt::format("{} is damaged", (dir / list_name).string())};
     file.hash = *hash;
@@ -107,7 +108,8 @@ std::optional<Checkpoint> named(const fs::path& dir) {
   const auto name = dir.filename().string();
   Checkpoint found{.dir = dir.string()};
   if (name.size() != seq_digits + 1 + digest_digits || name[seq_digits] != '-') return std::nullopt;
-  if (std::from_chars(name.data(), name.data() + seq_digits, found.seq).ptr != name.data() + seq_digits) return std::nullopt;
+  if (std::from_chars(name.data(), name.data() + seq_digits, found.seq).ptr != name.data() + seq_digits)
+    return std::nullopt;
   found.digest = name.substr(seq_digits + 1);
   return found;
 }
@@ -124,7 +126,8 @@ Status check_and_take(const fs::path& from, const File& file, const fs::path& to
   const auto found = hash_file(from / file.name);
   if (!found) return found.error();
   if (found->size != file.size || found->hash != file.hash)
-    return {Errc::broken, fmt::format("{} is damaged: it is not what was written", (from / file.name).string())};
+    return {Errc::broken,
+            fmt::format("{} is damaged: it is not what was written", (from / file.name).string())};
   std::error_code error;
   // RocksDB never writes to a table again; to everything else it may.
   if (fs::path(file.name).extension() == ".sst") {
@@ -155,8 +158,10 @@ Result<Checkpoint> make_checkpoint(const StoreFamilies& families, const std::str
     if (!store) return store.error();
     head = (*store)->head();
   }
-  if (head.head.seq == 0) return Error{Errc::not_found, "nothing was folded yet: there is nothing to make a checkpoint of"};
-  const fs::path dir = fs::path(folder) / fmt::format("{:020}-{}", head.head.seq, head.digest.hex().substr(0, digest_digits));
+  if (head.head.seq == 0)
+    return Error{Errc::not_found, "nothing was folded yet: there is nothing to make a checkpoint of"};
+  const fs::path dir =
+      fs::path(folder) / fmt::format("{:020}-{}", head.head.seq, head.digest.hex().substr(0, digest_digits));
   if (fs::exists(dir, error)) {
     fs::remove_all(made, error);
     return sized(dir);
@@ -199,7 +204,8 @@ Status adopt_checkpoint(const Checkpoint& checkpoint, const std::string& dir) {
   if (error) return failed("make", made, error.message());
   const auto files = read_list(checkpoint.dir);
   Status taken = files ? Status{} : Status(files.error());
-  for (std::size_t i = 0; taken && i < files->size(); ++i) taken = check_and_take(checkpoint.dir, (*files)[i], made);
+  for (std::size_t i = 0; taken && i < files->size(); ++i)
+    taken = check_and_take(checkpoint.dir, (*files)[i], made);
   if (taken) {
     fs::remove(dir, error);  // an empty folder; of anything else rename() says so
     fs::rename(made, dir, error);

@@ -49,8 +49,8 @@ Result<std::vector<Entry>> WaitingReader::next(std::size_t max, std::chrono::mil
     auto entries = reader_->poll(max);
     if (!entries || !entries->empty()) return entries;
     if (!bell_->wait_until(deadline))
-      return Error{Errc::timed_out, fmt::format("nothing at offset {} of {} came within {} ms", position(), what_,
-                                                patience.count())};
+      return Error{Errc::timed_out, fmt::format("nothing at offset {} of {} came within {} ms", position(),
+                                                what_, patience.count())};
   }
 }
 

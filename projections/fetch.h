@@ -1,4 +1,5 @@
-// Reads entries of a topic and waits for them: for checks, look-ups and copies. A projection follows by itself.
+// Reads entries of a topic and waits for them: for checks, look-ups and copies. A projection follows by
+// itself.
 #pragma once
 
 #include <chrono>

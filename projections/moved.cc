@@ -26,7 +26,8 @@ Status move_store(Store& store, Log& log, std::chrono::milliseconds patience) {
     if (!entries) return entries.error();
     for (const auto& entry : *entries) {
       Hash hash;
-      if (const auto record = decode_record(entry.bytes, &hash); !record) break;  // its reader says what is wrong
+      if (const auto record = decode_record(entry.bytes, &hash); !record)
+        break;  // its reader says what is wrong
       if (hash != next->hash) {
         move.voids.push_back(hash);
         continue;
@@ -38,11 +39,12 @@ Status move_store(Store& store, Log& log, std::chrono::milliseconds patience) {
   }
   if (!view.status()) return view.status();
   if (move.offsets.size() < last)
-    return {Errc::conflict,
-            fmt::format("the projection in {} has read seq {} from {}; {} does not hold what was read there from "
-                        "seq {} on. If it is a copy that did not end: reprise log copy {} {}",
-                        store.dir(), last, store.head().place, log.place(), move.offsets.size() + 1,
-                        store.head().place, log.place())};
+    return {
+        Errc::conflict,
+        fmt::format("the projection in {} has read seq {} from {}; {} does not hold what was read there from "
+                    "seq {} on. If it is a copy that did not end: reprise log copy {} {}",
+                    store.dir(), last, store.head().place, log.place(), move.offsets.size() + 1,
+                    store.head().place, log.place())};
   return store.move(move);
 }
 

@@ -1,4 +1,5 @@
-// POST /log/seal: the way of `reprise log copy` to the controller of a log that only this process may write to.
+// POST /log/seal: the way of `reprise log copy` to the controller of a log that only this process may write
+// to.
 #include <fmt/format.h>
 
 #include "controlplane/api/service.h"
@@ -16,7 +17,8 @@ Plan seal_log(Ask& ask) {
   if (auto bad = ask.bad()) return std::move(*bad);
   const LogId ours = ask.view().store_head().head.log;
   if (log != ours)
-    return ask.error(409, fmt::format("This server's log is {}, not {}: ask the server of that log.", ours.str(), log.str()));
+    return ask.error(409, fmt::format("This server's log is {}, not {}: ask the server of that log.",
+                                      ours.str(), log.str()));
   return Change(std::move(intent), [](Ask& ask) -> Plan {
     std::string answer;
     JsonWriter(answer).begin_object().field("seq", ask.decided().seq).end_object();

@@ -18,7 +18,8 @@ Result<std::string> make_offline(const Common& common) {
   const auto lock = FileLock::take(state.lock(), "reprise checkpoint");
   if (!lock) return lock.error();
   if (!file_exists(state.projection()))
-    return Error{Errc::not_found, fmt::format("nothing was folded in {} yet: start it with `reprise serve`", common.state)};
+    return Error{Errc::not_found,
+                 fmt::format("nothing was folded in {} yet: start it with `reprise serve`", common.state)};
   const auto store = Store::open({.dir = state.projection()});
   if (!store) return store.error();
   const std::string folder = checkpoints_folder(*config, state);

@@ -11,8 +11,8 @@
 namespace reprise::cli {
 
 inline std::string checkpoint_json(const Checkpoint& made) {
-  return fmt::format("{{\"ok\":true,\"seq\":{},\"digest\":\"{}\",\"dir\":{},\"bytes\":{}}}", made.seq, made.digest,
-                     json_quoted(made.dir), made.bytes);
+  return fmt::format("{{\"ok\":true,\"seq\":{},\"digest\":\"{}\",\"dir\":{},\"bytes\":{}}}", made.seq,
+                     made.digest, json_quoted(made.dir), made.bytes);
 }
 
 }  // namespace reprise::cli

@@ -50,7 +50,8 @@ void Checkpoints::run() {
     if (ending_) return;
     lock.unlock();
     const auto made = make();
-    say_(made ? fmt::format("checkpoint of seq {} in {}", made->seq, made->dir) : "no checkpoint: " + made.error().text);
+    say_(made ? fmt::format("checkpoint of seq {} in {}", made->seq, made->dir)
+              : "no checkpoint: " + made.error().text);
     lock.lock();
     due_ = false;
     // Not again at the very next record when it failed.
@@ -59,13 +60,14 @@ void Checkpoints::run() {
 }
 
 void register_checkpoint_route(api::Api& api, Checkpoints& checkpoints) {
-  api.write(api::Service::none, api::Method::post, "/checkpoint", api::Need::admin, [&api, &checkpoints](api::Ask&) {
-    return api::on_worker(api, [&checkpoints](api::Ask& ask) -> api::Plan {
-      const auto made = checkpoints.make();
-      if (made) return api::json_response(200, checkpoint_json(*made));
-      return ask.error(503, made.error().text);
-    });
-  });
+  api.write(api::Service::none, api::Method::post, "/checkpoint", api::Need::admin,
+            [&api, &checkpoints](api::Ask&) {
+              return api::on_worker(api, [&checkpoints](api::Ask& ask) -> api::Plan {
+                const auto made = checkpoints.make();
+                if (made) return api::json_response(200, checkpoint_json(*made));
+                return ask.error(503, made.error().text);
+              });
+            });
 }
 
 }  // namespace reprise::cli

@@ -60,8 +60,9 @@ class Appender {
         lock, patience, [&] { return !answers_->failed || answers_->open_bytes <= bytes_max; });
     if (!answers_->failed) return answers_->failed;
     if (answered) return {};
-    return {Errc::timed_out, fmt::format("{} does not answer an append for {} s: run the copy again, it goes on",
-                                         log_.place(), patience.count())};
+    return {Errc::timed_out,
+            fmt::format("{} does not answer an append for {} s: run the copy again, it goes on", log_.place(),
+                        patience.count())};
   }
 
   Log& log_;
@@ -125,10 +126,12 @@ Result<Copied> LogCopy::run() {
     if (auto done = copy_records(); !done) return done.error();
     if (have_.head.sealed_to || (have_.head.seq - before > seal_records_max && round < rounds_max)) continue;
     options_.progress("sealing", have_.head.seq);
-    if (auto sealed = source_.seal({.to = options_.to, .place = options_.place}, have_); !sealed) return sealed.error();
+    if (auto sealed = source_.seal({.to = options_.to, .place = options_.place}, have_); !sealed)
+      return sealed.error();
     if (auto looked = look(); !looked) return looked.error();
     if (!have_.head.sealed_to)
-      return Error{Errc::timed_out, from_->place() + " says that it was sealed, but is not: run the copy again"};
+      return Error{Errc::timed_out,
+                   from_->place() + " says that it was sealed, but is not: run the copy again"};
   }
   copied_.voids = have_.voids;
   if (!copied_.already) {
@@ -149,8 +152,8 @@ Status LogCopy::look() {
   if (have_.head.seq == 0) return {Errc::not_found, from_->place() + " is empty: there is nothing to copy"};
   if (have_.head.sealed_to && have_.state.the_cloud().sealed_place != options_.place)
     return {Errc::conflict,
-            fmt::format("{} was sealed at seq {}, and the cloud went to {}: a copy goes on only there", from_->place(),
-                        have_.head.seq, have_.state.the_cloud().sealed_place)};
+            fmt::format("{} was sealed at seq {}, and the cloud went to {}: a copy goes on only there",
+                        from_->place(), have_.head.seq, have_.state.the_cloud().sealed_place)};
   return compare();
 }
 
@@ -160,19 +163,24 @@ Status LogCopy::compare() {
     const auto end = fetch_end(target_, Topic::intents, patience);
     if (!begin || !end) return begin ? end.error() : begin.error();
     if (*begin == *end) return {};
-    return {Errc::conflict, fmt::format("{} has no events, but intents: it is another's, or what is left of one. Name an "
-                                        "empty place", target_.place())};
+    return {Errc::conflict,
+            fmt::format("{} has no events, but intents: it is another's, or what is left of one. Name an "
+                        "empty place",
+                        target_.place())};
   }
   const Seq both = std::min(made_.head.seq, have_.head.seq);
   for (Seq seq = 1; seq <= both; ++seq) {
     if (made_.lines[seq - 1].hash == have_.lines[seq - 1].hash) continue;
-    return {Errc::conflict, fmt::format("{} is no copy of {}: their records of seq {} differ. Name an empty place",
-                                        target_.place(), from_->place(), seq)};
+    return {Errc::conflict,
+            fmt::format("{} is no copy of {}: their records of seq {} differ. Name an empty place",
+                        target_.place(), from_->place(), seq)};
   }
   if (made_.head.seq <= have_.head.seq) return {};
   if (!have_.head.sealed_to)
-    return {Errc::conflict, fmt::format("{} has gone on to seq {}, and {} is at {}: it is where the cloud is, or a fork of "
-                                        "it. Name an empty place", target_.place(), made_.head.seq, from_->place(), have_.head.seq)};
+    return {Errc::conflict,
+            fmt::format("{} has gone on to seq {}, and {} is at {}: it is where the cloud is, or a fork of "
+                        "it. Name an empty place",
+                        target_.place(), made_.head.seq, from_->place(), have_.head.seq)};
   copied_.already = true;  // behind LogSealed only LogOpened of that very log counts
   return {};
 }
@@ -196,27 +204,32 @@ Status LogCopy::copy_records() {
   if (auto drained = appender.drain(); !drained) return drained;
   if (auto read = made_.read(target_, telling("reading back")); !read) return read;
   if (made_.head.hash == have_.head.hash) return {};
-  return {Errc::conflict, fmt::format("{} is at seq {} after the copy of seq {}: is another copy under way? End it, and "
-                                      "run this one again", target_.place(), made_.head.seq, have_.head.seq)};
+  return {Errc::conflict,
+          fmt::format("{} is at seq {} after the copy of seq {}: is another copy under way? End it, and "
+                      "run this one again",
+                      target_.place(), made_.head.seq, have_.head.seq)};
 }
 
-// What nobody has decided goes behind whatever stands in the target's intents, unless a former run has begun that:
-// then its end is the beginning of it. `first`: where it stands there.
+// What nobody has decided goes behind whatever stands in the target's intents, unless a former run has begun
+// that: then its end is the beginning of it. `first`: where it stands there.
 Status LogCopy::copy_intents(std::int64_t& first) {
   const auto begin = from_->begin(Topic::intents);
   const auto end = fetch_end(*from_, Topic::intents, patience);
   if (!begin || !end) return begin ? end.error() : begin.error();
-  const auto undecided = read_between(*from_, Topic::intents, std::max(*begin, position_of(have_.state, Topic::intents)), *end);
+  const auto undecided =
+      read_between(*from_, Topic::intents, std::max(*begin, position_of(have_.state, Topic::intents)), *end);
   if (!undecided) return undecided.error();
   const auto there_begin = target_.begin(Topic::intents);
   const auto there_end = fetch_end(target_, Topic::intents, patience);
   if (!there_begin || !there_end) return there_begin ? there_end.error() : there_begin.error();
   const auto size = static_cast<std::int64_t>(undecided->size());
-  const auto there = read_between(target_, Topic::intents, std::max(*there_begin, *there_end - size), *there_end);
+  const auto there =
+      read_between(target_, Topic::intents, std::max(*there_begin, *there_end - size), *there_end);
   if (!there) return there.error();
   std::size_t done = std::min(there->size(), undecided->size());
   const auto same = [](const Entry& a, const Entry& b) { return a.bytes == b.bytes; };
-  while (done > 0 && !std::equal(there->end() - static_cast<std::ptrdiff_t>(done), there->end(), undecided->begin(), same))
+  while (done > 0 && !std::equal(there->end() - static_cast<std::ptrdiff_t>(done), there->end(),
+                                 undecided->begin(), same))
     --done;
   first = done ? (*there)[there->size() - done].offset : *there_end;
   Appender appender(target_);
@@ -248,7 +261,9 @@ Status LogCopy::open_target() {
   if (auto drained = appender.drain(); !drained) return drained;
   if (auto read = made_.read(target_, telling("reading back")); !read) return read;
   if (made_.head.hash != sealed.hash)
-    return {Errc::conflict, target_.place() + " was opened by another copy at the same time: look at it with `reprise verify`"};
+    return {
+        Errc::conflict,
+        target_.place() + " was opened by another copy at the same time: look at it with `reprise verify`"};
   copied_.paused_ms = record.at_ms - have_.head.at_ms;
   return {};
 }
@@ -264,11 +279,13 @@ Status CopyChain::read(Log& log, const std::function<void(const Head&)>& progres
     const auto entries = reader->next(entries_at_once, patience);
     if (!entries) return entries.error();
     for (const auto& entry : *entries)
-      if (auto taken = take(entry); !taken) return {taken.error().code, log.place() + ": " + taken.error().text};
+      if (auto taken = take(entry); !taken)
+        return {taken.error().code, log.place() + ": " + taken.error().text};
     progress(head);
   }
   // Once more at the end: there a damaged log says that it went on.
-  if (const auto more = reader->next(1, 0ms); !more && more.error().code != Errc::timed_out) return more.error();
+  if (const auto more = reader->next(1, 0ms); !more && more.error().code != Errc::timed_out)
+    return more.error();
   return {};
 }
 

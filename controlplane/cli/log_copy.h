@@ -1,12 +1,13 @@
 // `reprise log copy FROM TO`: moves a cloud to another log, its chain intact (design, section 2, rule 8).
 //
-// The source is replayed and proved; what was folded in it is copied byte for byte while it still goes on. Then it is
-// sealed towards the target, the rest follows, and the intents that nobody has decided, and last LogOpened, which sets
-// the positions anew. From LogSealed to LogOpened nothing is decided anywhere: that is the pause.
+// The source is replayed and proved; what was folded in it is copied byte for byte while it still goes on.
+// Then it is sealed towards the target, the rest follows, and the intents that nobody has decided, and last
+// LogOpened, which sets the positions anew. From LogSealed to LogOpened nothing is decided anywhere: that is
+// the pause.
 //
-// Promises: cut off at any point, the same call goes on; a target that does not begin as the source does, or a source
-// that was sealed towards elsewhere, is refused before anything is written. What is void in the source, and what
-// comes to its intents after LogOpened was made, is left behind: its client was told 504.
+// Promises: cut off at any point, the same call goes on; a target that does not begin as the source does, or
+// a source that was sealed towards elsewhere, is refused before anything is written. What is void in the
+// source, and what comes to its intents after LogOpened was made, is left behind: its client was told 504.
 #pragma once
 
 #include <functional>
@@ -62,16 +63,16 @@ struct CopyOptions {
 struct Copied {
   Head head;  // of the target
   Hash digest;
-  std::uint64_t records = 0;  // by this run
-  std::uint64_t intents = 0;  // that were undecided
-  std::uint64_t voids = 0;    // left behind
+  std::uint64_t records = 0;   // by this run
+  std::uint64_t intents = 0;   // that were undecided
+  std::uint64_t voids = 0;     // left behind
   std::int64_t paused_ms = 0;  // log time from LogSealed to LogOpened
-  bool resumed = false;       // an earlier run had begun it
-  bool already = false;       // and ended it
+  bool resumed = false;        // an earlier run had begun it
+  bool already = false;        // and ended it
 };
 
-// not_found: the source is empty. conflict: the target is no beginning of the source, or has gone on by itself; or the
-// source was sealed towards elsewhere. broken: one of them is. Otherwise what the logs say.
+// not_found: the source is empty. conflict: the target is no beginning of the source, or has gone on by
+// itself; or the source was sealed towards elsewhere. broken: one of them is. Otherwise what the logs say.
 Result<Copied> copy_log(const CopySource& source, Log& target, const CopyOptions& options);
 
 struct LogCopyOptions {

@@ -38,7 +38,8 @@ Status append_intent(Log& log, Producer& producer, const SealLog& wish, std::int
   intent.set(wish);
   const auto answer = std::make_shared<std::promise<Result<std::int64_t>>>();
   auto answered = answer->get_future();
-  producer.append(Topic::intents, encode(intent), [answer](Result<std::int64_t> done) { answer->set_value(std::move(done)); });
+  producer.append(Topic::intents, encode(intent),
+                  [answer](Result<std::int64_t> done) { answer->set_value(std::move(done)); });
   if (answered.wait_for(30s) != std::future_status::ready)
     return {Errc::timed_out, log.place() + " does not take the intent to seal it: run the copy again"};
   const auto offset = answered.get();
@@ -53,29 +54,35 @@ Status await_seal(Log& log, const CopyChain& source, bool may_lead, std::int64_t
                          .seen_before = &source.seen,
                          .wake = [&wakeup] { wakeup.ring(); },
                          .say = [](const std::string&) {}},
-                        {.host = "reprise log copy", .may_lead = may_lead}, source.state.copy(false, true), source.head);
+                        {.host = "reprise log copy", .may_lead = may_lead}, source.state.copy(false, true),
+                        source.head);
   const std::int64_t deadline = steady_now_ms() + patience_ms;
   while (true) {
-    const std::int64_t now = steady_now_ms(), next = controller.step({.steady_ms = now, .wall_ms = wall_now_ms()});
+    const std::int64_t now = steady_now_ms(),
+                       next = controller.step({.steady_ms = now, .wall_ms = wall_now_ms()});
     if (controller.head().sealed_to) return {};
-    if (controller.status().role == Controller::Role::stopped) return {Errc::broken, controller.status().reason};
+    if (controller.status().role == Controller::Role::stopped)
+      return {Errc::broken, controller.status().reason};
     if (now >= deadline)
-      return {Errc::timed_out,
-              fmt::format("no controller has sealed {} within {} s ({}): is one elected that hangs? Run the copy again",
-                          log.place(), patience_ms / 1000, controller.status().reason)};
+      return {
+          Errc::timed_out,
+          fmt::format(
+              "no controller has sealed {} within {} s ({}): is one elected that hangs? Run the copy again",
+              log.place(), patience_ms / 1000, controller.status().reason)};
     wakeup.wait(std::min(next, deadline));
   }
 }
 
-// A controller that leads decides it; where none does, this one stands like any other. To stand while another leads would
-// only make the group turn to us.
+// A controller that leads decides it; where none does, this one stands like any other. To stand while another
+// leads would only make the group turn to us.
 Status seal_by_controller(Log& log, const SealLog& wish, const CopyChain& source) {
   auto producer = log.open_producer();
   if (!producer) return producer.error();
   if (auto done = append_intent(log, **producer, wish, source.head.at_ms); !done) return done;
   const bool ours_alone = log.place().starts_with("embedded:");
   if (!ours_alone)
-    if (const auto sealed = await_seal(log, source, false, answer_ms_max); sealed || sealed.error().code != Errc::timed_out)
+    if (const auto sealed = await_seal(log, source, false, answer_ms_max);
+        sealed || sealed.error().code != Errc::timed_out)
       return sealed;
   return await_seal(log, source, true, seal_ms_max);
 }
@@ -83,8 +90,9 @@ Status seal_by_controller(Log& log, const SealLog& wish, const CopyChain& source
 Status seal_by_server(const Credentials& server, const SealLog& wish, const CopyChain& source) {
   const auto cloud = OnlineCloud::connect(server);
   if (!cloud) return cloud.error();
-  const auto sealed = cloud->post("/log/seal", fmt::format(R"({{"log":"{}","to":"{}","place":{}}})", source.head.log.str(),
-                                              wish.to.str(), json_quoted(wish.place)));
+  const auto sealed =
+      cloud->post("/log/seal", fmt::format(R"({{"log":"{}","to":"{}","place":{}}})", source.head.log.str(),
+                                           wish.to.str(), json_quoted(wish.place)));
   return sealed ? Status{} : Status(sealed.error());
 }
 
@@ -94,23 +102,27 @@ Result<CopySource> open_source(const Common& common, const std::string& place) {
   auto opened = open_log(place, state, LogMode::write);
   if (opened) {
     const std::shared_ptr<Log> log = std::move(*opened);
-    return CopySource{.open = [log] { return Result<std::shared_ptr<Log>>(log); },
-                      .seal = [log](const SealLog& wish, const CopyChain& source) { return seal_by_controller(*log, wish, source); }};
+    return CopySource{
+        .open = [log] { return Result<std::shared_ptr<Log>>(log); },
+        .seal = [log](const SealLog& wish,
+                      const CopyChain& source) { return seal_by_controller(*log, wish, source); }};
   }
   if (opened.error().code != Errc::denied || !place.starts_with("embedded:")) return opened.error();
   const auto server = find_server(common);
   if (!server || !*server)
-    return Error{Errc::denied,
-                 fmt::format("{}. If that is a cloud's server, name its state folder with --state: it has to seal the log",
-                             opened.error().text)};
-  return CopySource{.open = [place, state]() -> Result<std::shared_ptr<Log>> {
-                      auto log = open_log(place, state, LogMode::read_only);
-                      if (!log) return log.error();
-                      return std::shared_ptr<Log>(std::move(*log));
-                    },
-                    .seal = [server = **server](const SealLog& wish, const CopyChain& source) {
-                      return seal_by_server(server, wish, source);
-                    }};
+    return Error{
+        Errc::denied,
+        fmt::format(
+            "{}. If that is a cloud's server, name its state folder with --state: it has to seal the log",
+            opened.error().text)};
+  return CopySource{
+      .open = [place, state]() -> Result<std::shared_ptr<Log>> {
+        auto log = open_log(place, state, LogMode::read_only);
+        if (!log) return log.error();
+        return std::shared_ptr<Log>(std::move(*log));
+      },
+      .seal = [server = **server](const SealLog& wish,
+                                  const CopyChain& source) { return seal_by_server(server, wish, source); }};
 }
 
 // A line on a terminal, once the copy takes longer than a glance.
@@ -136,22 +148,26 @@ class ProgressLine {
 
 void print_copied(const Common& common, const std::string& from, const std::string& to, const Copied& c) {
   if (common.json) {
-    fmt::print("{{\"ok\":true,\"from\":{},\"to\":{},\"log\":\"{}\",\"seq\":{},\"head\":\"{}\",\"digest\":\"{}\","
-               "\"records\":{},\"intents\":{},\"void\":{},\"paused_ms\":{},\"resumed\":{},\"already\":{}}}\n",
-               json_quoted(from), json_quoted(to), c.head.log.str(), c.head.seq, c.head.hash.hex(), c.digest.hex(),
-               c.records, c.intents, c.voids, c.paused_ms, c.resumed, c.already);
+    fmt::print(
+        "{{\"ok\":true,\"from\":{},\"to\":{},\"log\":\"{}\",\"seq\":{},\"head\":\"{}\",\"digest\":\"{}\","
+        "\"records\":{},\"intents\":{},\"void\":{},\"paused_ms\":{},\"resumed\":{},\"already\":{}}}\n",
+        json_quoted(from), json_quoted(to), c.head.log.str(), c.head.seq, c.head.hash.hex(), c.digest.hex(),
+        c.records, c.intents, c.voids, c.paused_ms, c.resumed, c.already);
     return;
   }
   if (c.already) {
     fmt::print("{} was copied to {} before: nothing to do\n", from, to);
   } else {
-    fmt::print("copied  {} record{} and {} undecided intent{}{}{}\n", c.records, c.records == 1 ? "" : "s", c.intents,
-               c.intents == 1 ? "" : "s", c.voids ? fmt::format("; {} void left behind", c.voids) : "",
+    fmt::print("copied  {} record{} and {} undecided intent{}{}{}\n", c.records, c.records == 1 ? "" : "s",
+               c.intents, c.intents == 1 ? "" : "s",
+               c.voids ? fmt::format("; {} void left behind", c.voids) : "",
                c.resumed ? " (going on where an earlier copy was)" : "");
     fmt::print("paused  {} ms between the last record of the one and the first of the other\n", c.paused_ms);
   }
   fmt::print("seq     {}\nhead    {}\ndigest  {}\n", c.head.seq, c.head.hash.hex(), c.digest.hex());
-  fmt::print("next: set log.place = \"{}\" in each process's configuration, and start it again; {} is sealed\n", to, from);
+  fmt::print(
+      "next: set log.place = \"{}\" in each process's configuration, and start it again; {} is sealed\n", to,
+      from);
 }
 
 }  // namespace

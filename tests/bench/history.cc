@@ -1,10 +1,11 @@
 // reprise_history sizes STORE: how large each column family of a projection is, in bytes.
 //
-// reprise_history LOG EVENTS [SERVERS]: a long life for the cloud whose genesis is in the embedded log LOG, as `reprise
-// init` left it: servers, volumes, ports, networks and people come, change and go until so many events are written.
-// Every decision is decide()'s, and nodes answer as agents would: what is written is what a controller would have
-// written, in records of a few decisions each. Prints one JSON object. Log time is the wall clock's; nothing of it was
-// ever an entry of the other topics, so that positions stay where they are.
+// reprise_history LOG EVENTS [SERVERS]: a long life for the cloud whose genesis is in the embedded log LOG,
+// as `reprise init` left it: servers, volumes, ports, networks and people come, change and go until so many
+// events are written. Every decision is decide()'s, and nodes answer as agents would: what is written is what
+// a controller would have written, in records of a few decisions each. Prints one JSON object. Log time is
+// the wall clock's; nothing of it was ever an entry of the other topics, so that positions stay where they
+// are.
 #include <fmt/format.h>
 #include <rocksdb/db.h>
 
@@ -34,7 +35,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t nodes_count = 200, networks_count = 20, open_bytes_max = 32u << 20, intents_max = 8;
 
 std::int64_t wall_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 class History {
@@ -115,8 +118,12 @@ void History::read_genesis() {
 }
 
 History::Draft History::open() {
-  Draft draft{.record = {.log = head.log, .level = head.level, .seq = head.seq + 1, .prev = head.hash,
-                         .at_ms = std::max(head.at_ms, wall_ms()), .controller = head.controller}};
+  Draft draft{.record = {.log = head.log,
+                         .level = head.level,
+                         .seq = head.seq + 1,
+                         .prev = head.hash,
+                         .at_ms = std::max(head.at_ms, wall_ms()),
+                         .controller = head.controller}};
   draft.frame = {.seq = draft.record.seq, .at_ms = draft.record.at_ms};
   fold_begin(state_, draft.frame);
   return draft;
@@ -148,19 +155,27 @@ void History::claim() {
   const ControllerId id{0xc0, head.seq + 1};
   Draft draft = open();
   draft.record.controller = id;
-  Decision decision{.cause = Cause::controller, .events = {ControllerStarted{.controller = id, .host = "history"}}};
+  Decision decision{.cause = Cause::controller,
+                    .events = {ControllerStarted{.controller = id, .host = "history"}}};
   fold_decision(state_, draft.frame, decision);
   draft.record.decisions.push_back(std::move(decision));
   write(std::move(draft));
 }
 
 void History::intend(Draft& draft, AnyId object, wire::IntentBodyUnion body) {
-  Intent intent{.id = {0x1e, ++intents_}, .request_id = fmt::format("req-00000000-0000-4000-8000-{:012x}", intents_), .user = user_,
-                .project = project_, .sent_ms = draft.record.at_ms, .expires_ms = draft.record.at_ms + 50, .client = "192.0.2.7",
+  Intent intent{.id = {0x1e, ++intents_},
+                .request_id = fmt::format("req-00000000-0000-4000-8000-{:012x}", intents_),
+                .user = user_,
+                .project = project_,
+                .sent_ms = draft.record.at_ms,
+                .expires_ms = draft.record.at_ms + 50,
+                .client = "192.0.2.7",
                 .object = object};
   intent.body = std::move(body);
-  Decision decision{.cause = Cause::intent, .position = {Topic::intents, 0, static_cast<std::int64_t>(intents_)},
-                    .intent = encode(intent), .events = decide(state_, intent, draft.record.at_ms)};
+  Decision decision{.cause = Cause::intent,
+                    .position = {Topic::intents, 0, static_cast<std::int64_t>(intents_)},
+                    .intent = encode(intent),
+                    .events = decide(state_, intent, draft.record.at_ms)};
   if (decision.events[0].is<IntentRefused>()) ++refused;
   fold_decision(state_, draft.frame, decision, &intent);
   draft.record.decisions.push_back(std::move(decision));
@@ -171,14 +186,25 @@ void History::see(const Server& row, Observed& seen) {
   const bool placed = row.tenure == Tenure::placed;
   bool ready = row.disk_ready;
   state_.ports.each_by(Port::by_server, encode_key(row.id), [&](const Port& port) {
-    seen.ports.push_back(std::make_unique<PortSeen>(PortSeen{.id = port.id, .born = port.born, .since = head.seq, .present = placed, .ready = placed}));
+    seen.ports.push_back(std::make_unique<PortSeen>(
+        PortSeen{.id = port.id, .born = port.born, .since = head.seq, .present = placed, .ready = placed}));
     ready = ready && port.status == PortStatus::active;
     return true;
   });
-  seen.disks.push_back(std::make_unique<DiskSeen>(DiskSeen{.id = row.id.as<AnyId>(), .born = row.born, .since = head.seq, .present = placed, .size_gib = row.disk_gib}));
+  seen.disks.push_back(std::make_unique<DiskSeen>(DiskSeen{.id = row.id.as<AnyId>(),
+                                                           .born = row.born,
+                                                           .since = head.seq,
+                                                           .present = placed,
+                                                           .size_gib = row.disk_gib}));
   if (placed && !ready) return;
-  ServerSeen server{.id = row.id, .born = row.born, .since = head.seq, .present = placed, .running = placed && row.on,
-                    .cause = row.on ? StopCause::none : StopCause::asked, .power_seq = row.power_seq, .reboot_seq = row.reboot_seq};
+  ServerSeen server{.id = row.id,
+                    .born = row.born,
+                    .since = head.seq,
+                    .present = placed,
+                    .running = placed && row.on,
+                    .cause = row.on ? StopCause::none : StopCause::asked,
+                    .power_seq = row.power_seq,
+                    .reboot_seq = row.reboot_seq};
   state_.volumes.each_by(Volume::by_server, encode_key(row.id), [&](const Volume& volume) {
     if (volume.status != VolumeStatus::detaching) server.volumes.push_back(volume.id);
     return true;
@@ -187,8 +213,11 @@ void History::see(const Server& row, Observed& seen) {
 }
 
 void History::see(const Volume& row, Observed& seen) {
-  seen.disks.push_back(std::make_unique<DiskSeen>(DiskSeen{.id = row.id.as<AnyId>(), .born = row.born, .since = head.seq,
-                                                           .present = row.status != VolumeStatus::deleting, .size_gib = row.size_gib}));
+  seen.disks.push_back(std::make_unique<DiskSeen>(DiskSeen{.id = row.id.as<AnyId>(),
+                                                           .born = row.born,
+                                                           .since = head.seq,
+                                                           .present = row.status != VolumeStatus::deleting,
+                                                           .size_gib = row.size_gib}));
 }
 
 // Each node with something new says it; what is settled then is asked no more.
@@ -219,7 +248,10 @@ void History::report(Draft& draft) {
     said.body.Set(std::move(observed));
     auto verdict = decide(state_, said, draft.record.at_ms);
     if (!verdict.take || verdict.events.empty()) continue;
-    Decision decision{.cause = Cause::report, .position = {Topic::reports, 0, 0}, .node = id, .report = said.number,
+    Decision decision{.cause = Cause::report,
+                      .position = {Topic::reports, 0, 0},
+                      .node = id,
+                      .report = said.number,
                       .events = std::move(verdict.events)};
     fold_decision(state_, draft.frame, decision);
     draft.record.decisions.push_back(std::move(decision));
@@ -233,25 +265,53 @@ void History::begin() {
   read_genesis();
   claim();
   Draft draft = open();
-  intend(draft, {}, SetQuota{.project = project_, .instances = -1, .cores = -1, .ram_mib = -1, .volumes = -1, .gigabytes = -1,
-                             .networks = -1, .subnets = -1, .ports = -1, .key_pairs = -1});
+  intend(draft, {},
+         SetQuota{.project = project_,
+                  .instances = -1,
+                  .cores = -1,
+                  .ram_mib = -1,
+                  .volumes = -1,
+                  .gigabytes = -1,
+                  .networks = -1,
+                  .subnets = -1,
+                  .ports = -1,
+                  .key_pairs = -1});
   image_ = fresh<ImageId>();
-  intend(draft, image_.as<AnyId>(), CreateImage{.id = image_, .name = "guest", .disk_format = "qcow2", .container_format = "bare"});
-  intend(draft, image_.as<AnyId>(), StoreImage{.id = image_, .size = 1 << 20, .virtual_size = 64 << 20, .md5 = "m", .sha512 = "s"});
+  intend(draft, image_.as<AnyId>(),
+         CreateImage{.id = image_, .name = "guest", .disk_format = "qcow2", .container_format = "bare"});
+  intend(draft, image_.as<AnyId>(),
+         StoreImage{.id = image_, .size = 1 << 20, .virtual_size = 64 << 20, .md5 = "m", .sha512 = "s"});
   for (std::size_t i = 0; i < networks_count; ++i) {
     const auto network = networks_.emplace_back(fresh<NetworkId>());
-    intend(draft, network.as<AnyId>(), CreateNetwork{.id = network, .name = fmt::format("net-{}", i), .shared = true});
+    intend(draft, network.as<AnyId>(),
+           CreateNetwork{.id = network, .name = fmt::format("net-{}", i), .shared = true});
     const auto subnet = fresh<SubnetId>();
-    intend(draft, subnet.as<AnyId>(), CreateSubnet{.id = subnet, .network = network, .name = fmt::format("subnet-{}", i),
-                                                   .base = {static_cast<std::uint32_t>(10u << 24 | i << 16)}, .prefix = 16, .dhcp = false});
+    intend(draft, subnet.as<AnyId>(),
+           CreateSubnet{.id = subnet,
+                        .network = network,
+                        .name = fmt::format("subnet-{}", i),
+                        .base = {static_cast<std::uint32_t>(10u << 24 | i << 16)},
+                        .prefix = 16,
+                        .dhcp = false});
   }
   for (std::size_t i = 0; i < nodes_count; ++i) {
     const NodeId id{0x0de, i + 1};
     Report said{.node = id};
-    said.body.Set(AgentStarted{.nonce = {0x0ce, i + 1}, .name = fmt::format("history-{}", i), .boot_id = "b", .zone = "nova", .vcpus = 100'000,
-                               .ram_mib = 100'000'000, .disk_gib = 1'000'000, .compute_driver = "simulated", .storage_driver = "simulated",
-                               .network_driver = "simulated", .address = "192.0.2.1", .version = "0.1"});
-    Decision decision{.cause = Cause::report, .position = {Topic::reports, 0, 0}, .node = id,
+    said.body.Set(AgentStarted{.nonce = {0x0ce, i + 1},
+                               .name = fmt::format("history-{}", i),
+                               .boot_id = "b",
+                               .zone = "nova",
+                               .vcpus = 100'000,
+                               .ram_mib = 100'000'000,
+                               .disk_gib = 1'000'000,
+                               .compute_driver = "simulated",
+                               .storage_driver = "simulated",
+                               .network_driver = "simulated",
+                               .address = "192.0.2.1",
+                               .version = "0.1"});
+    Decision decision{.cause = Cause::report,
+                      .position = {Topic::reports, 0, 0},
+                      .node = id,
                       .events = decide(state_, said, draft.record.at_ms).events};
     fold_decision(state_, draft.frame, decision);
     draft.record.decisions.push_back(std::move(decision));
@@ -267,8 +327,12 @@ void History::something(Draft& draft) {
   const auto volume = any(volumes_);
   if (dice < (few ? 30u : 12u)) {
     const auto id = servers_.emplace_back(fresh<ServerId>());
-    CreateServer create{.id = id, .name = fmt::format("server-{}", last_id_), .flavor = "42", .image = image_,
-                        .metadata = {"team", fmt::format("t{}", last_id_ % 50)}, .hostname = fmt::format("server-{}", last_id_)};
+    CreateServer create{.id = id,
+                        .name = fmt::format("server-{}", last_id_),
+                        .flavor = "42",
+                        .image = image_,
+                        .metadata = {"team", fmt::format("t{}", last_id_ % 50)},
+                        .hostname = fmt::format("server-{}", last_id_)};
     create.nics.push_back({fresh<PortId>(), any(networks_), {}});
     intend(draft, id.as<AnyId>(), std::move(create));
     open_servers_.insert(id);
@@ -288,10 +352,12 @@ void History::something(Draft& draft) {
     intend(draft, server.as<AnyId>(), RebootServer{.id = server, .hard = dice == 60});
     open_servers_.insert(server);
   } else if (dice < 72 && server) {
-    intend(draft, server.as<AnyId>(), UpdateServer{.id = server, .name = fmt::format("renamed-{}", draft.record.seq)});
+    intend(draft, server.as<AnyId>(),
+           UpdateServer{.id = server, .name = fmt::format("renamed-{}", draft.record.seq)});
   } else if (dice < 82 && volumes_.size() < servers_wanted_ / 2) {
     const auto id = volumes_.emplace_back(fresh<VolumeId>());
-    intend(draft, id.as<AnyId>(), CreateVolume{.id = id, .name = fmt::format("volume-{}", last_id_), .size_gib = 1 + dice % 7});
+    intend(draft, id.as<AnyId>(),
+           CreateVolume{.id = id, .name = fmt::format("volume-{}", last_id_), .size_gib = 1 + dice % 7});
     open_volumes_.insert(id);
   } else if (dice < 94 && volume) {
     const Volume* row = state_.volumes.find(volume);
@@ -300,17 +366,25 @@ void History::something(Draft& draft) {
       open_servers_.insert(row->server);
     } else if (row) {
       ServerId there = server;
-      state_.servers.each_by(Server::by_node, encode_key(row->node), [&](const Server& one) { return there = one.id, prng_.below(8) != 0; });
+      state_.servers.each_by(Server::by_node, encode_key(row->node),
+                             [&](const Server& one) { return there = one.id, prng_.below(8) != 0; });
       intend(draft, volume.as<AnyId>(), AttachVolume{.id = volume, .server = there});
       open_servers_.insert(there);
     }
   } else if (dice < 98 && volume) {
     intend(draft, volume.as<AnyId>(), DeleteVolume{.id = volume});
     open_volumes_.insert(volume);
-    std::erase_if(volumes_, [&](const VolumeId& id) { return id == volume && state_.volumes.find(id) && state_.volumes.find(id)->status == VolumeStatus::deleting; });
+    std::erase_if(volumes_, [&](const VolumeId& id) {
+      return id == volume && state_.volumes.find(id) &&
+             state_.volumes.find(id)->status == VolumeStatus::deleting;
+    });
   } else {
     const auto id = fresh<AnyId>();
-    intend(draft, id, CreateKeypair{.user = user_, .name = fmt::format("key-{}", last_id_), .public_key = "ssh-ed25519 AAAA", .fingerprint = "aa:bb"});
+    intend(draft, id,
+           CreateKeypair{.user = user_,
+                         .name = fmt::format("key-{}", last_id_),
+                         .public_key = "ssh-ed25519 AAAA",
+                         .fingerprint = "aa:bb"});
   }
 }
 
@@ -358,7 +432,8 @@ int main(int argc, char** argv) {
   std::uint64_t events = 0, servers = 20'000;
   const auto number = [&](int i, std::uint64_t& into) {
     const std::string_view text = argv[i];
-    return std::from_chars(text.data(), text.data() + text.size(), into).ptr == text.data() + text.size() && into > 0;
+    return std::from_chars(text.data(), text.data() + text.size(), into).ptr == text.data() + text.size() &&
+           into > 0;
   };
   if (argc < 3 || argc > 4 || !number(2, events) || (argc == 4 && !number(3, servers))) {
     std::puts("reprise_history LOG EVENTS [SERVERS]\nreprise_history sizes STORE");
@@ -372,6 +447,7 @@ int main(int argc, char** argv) {
   bench::History history(std::move(*log), servers);
   const auto begin = std::chrono::steady_clock::now();
   history.live(events);
-  fmt::print("{{\"events\":{},\"records\":{},\"bytes\":{},\"refused\":{},\"seconds\":{:.1f}}}\n", history.events, history.head.seq,
-             history.bytes, history.refused, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  fmt::print("{{\"events\":{},\"records\":{},\"bytes\":{},\"refused\":{},\"seconds\":{:.1f}}}\n",
+             history.events, history.head.seq, history.bytes, history.refused,
+             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
 }

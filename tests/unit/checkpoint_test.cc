@@ -1,5 +1,5 @@
-// A checkpoint: a new reader begins there and proves itself; whatever is wrong with it, the reader says so and begins
-// from the first record.
+// A checkpoint: a new reader begins there and proves itself; whatever is wrong with it, the reader says so
+// and begins from the first record.
 #include "projections/checkpoint.h"
 
 #include <fmt/format.h>
@@ -42,9 +42,10 @@ struct Fixture {
   }
   std::string checkpoints() const { return folder.path("checkpoints"); }
   std::unique_ptr<Projection> start(const std::string& name) {
-    auto projection = Projection::open(log, {.store = {.dir = folder.path(name), .write_buffer_bytes = 256u << 10},
-                                             .checkpoints = checkpoints(),
-                                             .end_patience = std::chrono::milliseconds(200)});
+    auto projection =
+        Projection::open(log, {.store = {.dir = folder.path(name), .write_buffer_bytes = 256u << 10},
+                               .checkpoints = checkpoints(),
+                               .end_patience = std::chrono::milliseconds(200)});
     INFO((projection ? "" : projection.error().text));
     REQUIRE(projection.ok());
     (*projection)->start();
@@ -69,7 +70,8 @@ struct Fixture {
     CHECK(projection.status().rebuilt_because == "");
     CHECK(projection.head().hash == scribe.head.hash);
     CHECK(projection.digest() == scribe.state.digest());
-    CHECK(projection.with_state([](const State& state, const Head&) { return image_of(state); }) == image_of(scribe.state));
+    CHECK(projection.with_state([](const State& state, const Head&) { return image_of(state); }) ==
+          image_of(scribe.state));
     for (const auto& record : scribe.records) {  // the past, and the hashes for the void rule
       CHECK(projection.view().seq_of(record.hash) == record.record.seq);
       CHECK(projection.view_at(record.record.seq)->line().digest == record.record.digest);
@@ -118,8 +120,9 @@ TEST_CASE("whichever file of a checkpoint is another: it is refused, an older on
     {
       auto projection = f.start("bent-" + std::to_string(files));
       INFO(path);
-      CHECK_THAT(projection->status().began, Catch::Contains(fmt::format("checkpoint of seq {} is refused", newer.seq)) &&
-                                                 Catch::Contains("begins from the checkpoint " + older.dir));
+      CHECK_THAT(projection->status().began,
+                 Catch::Contains(fmt::format("checkpoint of seq {} is refused", newer.seq)) &&
+                     Catch::Contains("begins from the checkpoint " + older.dir));
       f.check_whole(*projection);
     }
     fs::remove(path);
@@ -178,9 +181,11 @@ TEST_CASE("another cloud's checkpoint is refused") {
   scribe.write({CloudCreated{.cloud = theirs, .log = make_id<LogId>(98), .name = "other"}});
   MemoryLog log;
   log.write(scribe.records[0].bytes);
-  auto projection = Projection::open(log, {.store = {.dir = f.folder.path("theirs")}, .cloud = theirs, .checkpoints = f.checkpoints()});
+  auto projection = Projection::open(
+      log, {.store = {.dir = f.folder.path("theirs")}, .cloud = theirs, .checkpoints = f.checkpoints()});
   REQUIRE(projection.ok());
-  CHECK_THAT((*projection)->status().began, Catch::Contains("it is of cloud") && Catch::Contains("from the first record"));
+  CHECK_THAT((*projection)->status().began,
+             Catch::Contains("it is of cloud") && Catch::Contains("from the first record"));
 }
 
 TEST_CASE("the newest are kept, and what was cut off goes") {

@@ -1,4 +1,5 @@
-// log copy: wherever it is cut off, the same call goes on, and what stands there in the end is the same history.
+// log copy: wherever it is cut off, the same call goes on, and what stands there in the end is the same
+// history.
 #include "controlplane/cli/log_copy.h"
 
 #include <deque>
@@ -33,12 +34,15 @@ class CutOff final : public Log {
     if (!producer) return producer.error();
     return std::unique_ptr<Producer>(std::make_unique<Cutting>(*this, std::move(*producer)));
   }
-  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset, std::function<void()> wake) override {
+  Result<std::unique_ptr<Reader>> open_reader(Topic topic, std::int64_t offset,
+                                              std::function<void()> wake) override {
     return log_.open_reader(topic, offset, std::move(wake));
   }
   void end(Topic topic, Answer answer) override { log_.end(topic, std::move(answer)); }
   Result<std::int64_t> begin(Topic topic) override { return log_.begin(topic); }
-  std::unique_ptr<Candidacy> stand(std::function<void()> wake) override { return log_.stand(std::move(wake)); }
+  std::unique_ptr<Candidacy> stand(std::function<void()> wake) override {
+    return log_.stand(std::move(wake));
+  }
   std::string place() const override { return log_.place(); }
 
  private:
@@ -96,7 +100,8 @@ std::vector<Bytes> all_of(Log& log, Topic topic, std::int64_t from = 0) {
   return all;
 }
 
-// A busy cloud in an embedded log, with records that lost a race, and intents of which nobody decided the last three.
+// A busy cloud in an embedded log, with records that lost a race, and intents of which nobody decided the
+// last three.
 struct Source {
   TemporaryFolder folder;
   Scribe scribe;
@@ -127,17 +132,22 @@ struct Source {
 
   CopySource port() {
     return {.open = [this] { return Result<std::shared_ptr<Log>>(log); },
-            .seal = [this](const SealLog& wish, const CopyChain&) {
-              scribe.at_ms += 5;
-              append(*log, Topic::events, scribe.write({LogSealed{.to = wish.to, .place = wish.place}}).bytes);
-              return Status{};
-            }};
+            .seal =
+                [this](const SealLog& wish, const CopyChain&) {
+                  scribe.at_ms += 5;
+                  append(*log, Topic::events,
+                         scribe.write({LogSealed{.to = wish.to, .place = wish.place}}).bytes);
+                  return Status{};
+                }};
   }
 };
 
 Result<Copied> copy(Source& source, Log& target, const std::string& place, LogId to = make_id<LogId>(77)) {
   return copy_log(source.port(), target,
-                  {.place = place, .to = to, .wall_ms = [&] { return source.scribe.at_ms + 20; }, .progress = [](const char*, Seq) {}});
+                  {.place = place,
+                   .to = to,
+                   .wall_ms = [&] { return source.scribe.at_ms + 20; },
+                   .progress = [](const char*, Seq) {}});
 }
 
 // The whole history, and nothing else; the intents that nobody decided, at the position that it names.
@@ -246,20 +256,29 @@ TEST_CASE("back into the log that the cloud came from") {
   // What came to the sealed log too late is no concern of anybody.
   append(*source.log, Topic::intents, source.undecided[1]);
   const auto home = source.log;
-  CopySource port{.open = [&] { return Result<std::shared_ptr<Log>>(std::shared_ptr<Log>(away.get(), [](Log*) {})); },
-                  .seal = [&](const SealLog& wish, const CopyChain& chain) {
-                    Record record{.log = chain.head.log, .level = chain.head.level, .seq = chain.head.seq + 1,
-                                  .prev = chain.head.hash, .at_ms = chain.head.at_ms, .controller = chain.head.controller,
-                                  .positions = chain.state.the_cloud().positions};
-                    record.decisions.push_back({.events = {LogSealed{.to = wish.to, .place = wish.place}}});
-                    State state = chain.state.copy(false, false);
-                    fold(state, record);
-                    record.digest = state.digest();
-                    append(*away, Topic::events, encode(record).bytes);
-                    return Status{};
-                  }};
-  const auto copied = copy_log(port, *home, {.place = "home", .to = make_id<LogId>(78), .wall_ms = [] { return std::int64_t{0}; },
-                                             .progress = [](const char*, Seq) {}});
+  CopySource port{
+      .open = [&] { return Result<std::shared_ptr<Log>>(std::shared_ptr<Log>(away.get(), [](Log*) {})); },
+      .seal =
+          [&](const SealLog& wish, const CopyChain& chain) {
+            Record record{.log = chain.head.log,
+                          .level = chain.head.level,
+                          .seq = chain.head.seq + 1,
+                          .prev = chain.head.hash,
+                          .at_ms = chain.head.at_ms,
+                          .controller = chain.head.controller,
+                          .positions = chain.state.the_cloud().positions};
+            record.decisions.push_back({.events = {LogSealed{.to = wish.to, .place = wish.place}}});
+            State state = chain.state.copy(false, false);
+            fold(state, record);
+            record.digest = state.digest();
+            append(*away, Topic::events, encode(record).bytes);
+            return Status{};
+          }};
+  const auto copied = copy_log(port, *home,
+                               {.place = "home",
+                                .to = make_id<LogId>(78),
+                                .wall_ms = [] { return std::int64_t{0}; },
+                                .progress = [](const char*, Seq) {}});
   INFO((copied ? "" : copied.error().text));
   REQUIRE(copied.ok());
   CHECK(copied->records == 2);  // LogOpened there, LogSealed there
@@ -285,17 +304,22 @@ TEST_CASE("a controller goes on in the copy: what nobody had decided is decided,
   MemoryHashes seen;
   const Step step = read_step(head, seen, first);
   REQUIRE(apply_step(state, head, step).ok());
-  Controller controller({.log = target.get(), .random = [&] { return ++random; }, .seen_before = &seen, .wake = [] {},
+  Controller controller({.log = target.get(),
+                         .random = [&] { return ++random; },
+                         .seen_before = &seen,
+                         .wake = [] {},
                          .say = [](const std::string&) {}},
                         {.host = "h", .backoff_ms = 1}, std::move(state), head);
   const std::int64_t wall = source.scribe.at_ms + 100;
   const auto deadline = std::chrono::steady_clock::now() + 30s;
   while (controller.status().decisions < source.undecided.size()) {
     controller.step({.steady_ms = 1, .wall_ms = wall});
-    if (std::chrono::steady_clock::now() > deadline) FAIL(controller.status().reason << ", " << controller.status().decisions);
+    if (std::chrono::steady_clock::now() > deadline)
+      FAIL(controller.status().reason << ", " << controller.status().decisions);
   }
   // Read back: decided once each.
-  while (controller.status().role == Controller::Role::leading && controller.head().seq < source.scribe.head.seq + 3)
+  while (controller.status().role == Controller::Role::leading &&
+         controller.head().seq < source.scribe.head.seq + 3)
     controller.step({.steady_ms = 1, .wall_ms = wall});
   std::vector<Bytes> decided;
   for (const auto& bytes : all_of(*target, Topic::events)) {
@@ -303,19 +327,25 @@ TEST_CASE("a controller goes on in the copy: what nobody had decided is decided,
     for (const auto& decision : record.decisions)
       if (decision.cause == Cause::intent) decided.push_back(decision.intent);
   }
-  const std::vector<Bytes> last(decided.end() - static_cast<std::ptrdiff_t>(source.undecided.size()), decided.end());
+  const std::vector<Bytes> last(decided.end() - static_cast<std::ptrdiff_t>(source.undecided.size()),
+                                decided.end());
   CHECK(last == source.undecided);
 }
 
 TEST_CASE("a controller that finds its log sealed claims nothing") {
   Source source;
-  append(*source.log, Topic::events, source.scribe.write({LogSealed{.to = make_id<LogId>(9), .place = "there"}}).bytes);
+  append(*source.log, Topic::events,
+         source.scribe.write({LogSealed{.to = make_id<LogId>(9), .place = "there"}}).bytes);
   CopyChain chain(true);
   REQUIRE(chain.read(*source.log, [](const Head&) {}).ok());
-  Controller controller({.log = source.log.get(), .random = [] { return std::uint64_t{7}; }, .seen_before = &chain.seen,
-                         .wake = [] {}, .say = [](const std::string&) {}},
+  Controller controller({.log = source.log.get(),
+                         .random = [] { return std::uint64_t{7}; },
+                         .seen_before = &chain.seen,
+                         .wake = [] {},
+                         .say = [](const std::string&) {}},
                         {.host = "h", .backoff_ms = 1}, chain.state.copy(false, true), chain.head);
-  for (std::int64_t now = 0; now < 50; ++now) controller.step({.steady_ms = now * 1000, .wall_ms = chain.head.at_ms});
+  for (std::int64_t now = 0; now < 50; ++now)
+    controller.step({.steady_ms = now * 1000, .wall_ms = chain.head.at_ms});
   CHECK(controller.status().claims == 0);
   CHECK_THAT(controller.status().reason, Catch::Contains("went to there"));
 }
@@ -324,7 +354,8 @@ TEST_CASE("a projection goes on in the copy without folding anew") {
   Source source(20);
   const auto target = *open_embedded_log(source.folder.path("target"));
   const auto open = [&](Log& log) {
-    auto projection = Projection::open(log, {.store = {.dir = source.folder.path("store"), .tail_bytes = 1000}});
+    auto projection =
+        Projection::open(log, {.store = {.dir = source.folder.path("store"), .tail_bytes = 1000}});
     INFO((projection ? "" : projection.error().text));
     REQUIRE(projection.ok());
     (*projection)->start();
