@@ -72,7 +72,7 @@ void ControllerThread::run() {
   Controller::Ports ports{.log = &log_,
                           .random = random_64,
                           .seen_before = &folded_before_,
-                          .wake = [this] { wakeup_->ring(); },
+                          .wake = [wakeup = wakeup_] { wakeup->ring(); },
                           .say = say_};
   controller_ = std::make_unique<Controller>(std::move(ports), std::move(options_), std::move(state), head);
   auto role = Controller::Role::following;

@@ -46,6 +46,7 @@ class ControllerThread {
   Controller::Options options_;
   const FoldedBefore folded_before_;
   const std::function<void(const std::string&)> say_;
+  // Shared with the log, which may answer when the controller is gone.
   const std::shared_ptr<Wakeup> wakeup_ = std::make_shared<Wakeup>();
   std::unique_ptr<Controller> controller_;
   std::atomic<bool> ending_ = false;

@@ -48,11 +48,11 @@ Status append_intent(Log& log, Producer& producer, const SealLog& wish, std::int
 
 // Follows the log until it is sealed; as a candidate, decides what comes when nobody else leads.
 Status await_seal(Log& log, const CopyChain& source, bool may_lead, std::int64_t patience_ms) {
-  Wakeup wakeup;
+  const auto wakeup = std::make_shared<Wakeup>();  // the log may answer when the controller is gone
   Controller controller({.log = &log,
                          .random = random_64,
                          .seen_before = &source.seen,
-                         .wake = [&wakeup] { wakeup.ring(); },
+                         .wake = [wakeup] { wakeup->ring(); },
                          .say = [](const std::string&) {}},
                         {.host = "reprise log copy", .may_lead = may_lead}, source.state.copy(false, true),
                         source.head);
@@ -69,7 +69,7 @@ Status await_seal(Log& log, const CopyChain& source, bool may_lead, std::int64_t
           fmt::format(
               "no controller has sealed {} within {} s ({}): is one elected that hangs? Run the copy again",
               log.place(), patience_ms / 1000, controller.status().reason)};
-    wakeup.wait(std::min(next, deadline));
+    wakeup->wait(std::min(next, deadline));
   }
 }
 
