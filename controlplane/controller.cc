@@ -177,7 +177,7 @@ void Controller::maybe_claim(Now now) {
     return;
   }
   if (!candidacy_->elected()) {
-    end_asked_ = false;
+    if (std::exchange(end_asked_, false)) answers_ = std::make_shared<Answers>();  // an old end proves nothing later
     status_.reason = "another controller is elected";
     return;
   }
