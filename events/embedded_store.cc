@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::string_view format_now = "1";
 constexpr std::size_t stamp_bytes = 8;
+constexpr const char* missing_entry = "this entry is missing, later ones are there";
 
 using Key = std::array<char, 8>;
 
@@ -235,8 +236,8 @@ Status EmbeddedStore::check_dense(Topic topic) const {
   for (at->Seek(slice(big_endian(wanted))); at->Valid() && from_big_endian(at->key().data()) == wanted; at->Next())
     ++wanted;
   if (wanted == bounds.end) return {};
-  return explain(at->status().ok() ? rocksdb::Status::Corruption("this entry is missing, later ones are there") : at->status(),
-                 fmt::format("read {} at offset {}", topic_name(topic), wanted));
+  const auto why = at->status().ok() ? rocksdb::Status::Corruption(missing_entry) : at->status();
+  return explain(why, fmt::format("read {} at offset {}", topic_name(topic), wanted));
 }
 
 Status EmbeddedStore::find_bounds(Topic topic) {
@@ -306,7 +307,7 @@ Result<std::vector<Entry>> EmbeddedStore::read(Topic topic, std::int64_t from, s
   if (!entries.empty() || from >= to) return entries;  // what is wrong with the next one, the next read says
   const auto where = fmt::format("read {} at offset {}", topic_name(topic), from);
   if (!at->status().ok()) return explain(at->status(), where);
-  return explain(rocksdb::Status::Corruption("this entry is missing, later ones are there"), where);
+  return explain(rocksdb::Status::Corruption(missing_entry), where);
 }
 
 Result<std::int64_t> EmbeddedStore::stamp(Topic topic, std::int64_t offset) const {

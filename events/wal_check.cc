@@ -91,7 +91,8 @@ Span span_of(const std::string& text) {
   std::string batch;  // as much of its beginning as is wanted
   (void)walk(text, [&](unsigned char type, const unsigned char* data, std::size_t size) {
     if (type == whole_type || type == first_type) batch.clear();
-    batch.append(reinterpret_cast<const char*>(data), std::min(size, batch_header_bytes - std::min(batch.size(), batch_header_bytes)));
+    const auto wanted = batch_header_bytes - batch.size();
+    batch.append(reinterpret_cast<const char*>(data), std::min(size, wanted));
     if ((type != whole_type && type != last_type) || batch.size() < batch_header_bytes) return;
     const auto* header = reinterpret_cast<const unsigned char*>(batch.data());
     const auto sequence = little_endian(header, 8);

@@ -423,8 +423,9 @@ Status Projection::rebuild(const std::string& why) {
   if (again) {
     (void)step_back();  // what was folded last is not proved
     store_->condemn(why);
-    return {Errc::broken, fmt::format("{}; the log was folded anew before, because {}; it is so again when this is started again",
-                                      why, status().rebuilt_because)};
+    return {Errc::broken,
+            fmt::format("{}; the log was folded anew before, because {}; it is so again when this is started again",
+                        why, status().rebuilt_because)};
   }
   {
     std::lock_guard lock(mutex_);

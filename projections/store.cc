@@ -185,10 +185,12 @@ Error store_error(const rocksdb::Status& status, const std::string& dir) {
   const auto says = [&words](const char* what) { return words.find(what) != std::string::npos; };
   if (status.IsCorruption() || status.IsPathNotFound()) return damaged(dir, words);
   if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace)
-    return {Errc::no_space, fmt::format("no space left for the store in {}: free some, then it goes on by itself", dir)};
+    return {Errc::no_space,
+            fmt::format("no space left for the store in {}: free some, then it goes on by itself", dir)};
   if (status.IsNotFound()) return {Errc::not_found, fmt::format("not in the store in {}", dir)};
   if (says("Read-only file system"))
-    return {Errc::denied, fmt::format("the store in {} can only be read: mount its file system writable ({})", dir, words)};
+    return {Errc::denied,
+            fmt::format("the store in {} can only be read: mount its file system writable ({})", dir, words)};
   if (says("lock") || says("LOCK"))
     return {
         Errc::denied,
@@ -197,7 +199,8 @@ Error store_error(const rocksdb::Status& status, const std::string& dir) {
     return {Errc::denied, fmt::format("the store in {} may not be opened: {}", dir, words)};
   if (status.IsInvalidArgument())
     return {Errc::invalid, fmt::format("{} holds no store of ours: {}", dir, words)};
-  return {Errc::broken, fmt::format("the store in {} cannot be used: {}; look at the disk (dmesg), then start again", dir, words)};
+  return {Errc::broken,
+          fmt::format("the store in {} cannot be used: {}; look at the disk (dmesg), then start again", dir, words)};
 }
 
 void StoreDamage::report(const std::string& what) const {

@@ -52,7 +52,8 @@ View::Cursor::~Cursor() { view_.idle_.push_back(std::move(held_)); }
 
 bool View::Cursor::valid() const {
   if (held_->rows->Valid()) return true;
-  if (const auto status = held_->rows->status(); !status.ok()) view_.note(store_error(status, view_.snapshot_->families->db->GetName()));
+  const auto status = held_->rows->status();
+  if (!status.ok()) view_.note(store_error(status, view_.snapshot_->families->db->GetName()));
   return false;
 }
 std::string_view View::Cursor::key() const { return {held_->rows->key().data(), held_->rows->key().size()}; }

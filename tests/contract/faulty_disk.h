@@ -33,9 +33,9 @@ class FaultyDisk {
   // How often a file was synced.
   int syncs() const;
 
-  // Once it is `gone`, and all that used it is closed or never will be: leaves what a machine finds that had lost its power. Of the bytes that were not synced
-  // some are there, the rest is cut off or zero; of the files made, renamed and removed in a folder that was
-  // not synced since, the first ones.
+  // Once it is `gone`, and all that used it is closed or never will be: leaves what a machine finds that had
+  // lost its power. Of the bytes that were not synced some are there, the rest is cut off or zero; of the files
+  // made, renamed and removed in a folder that was not synced since, the first ones.
   void lose_power(sim::Prng& prng);
 
  private:

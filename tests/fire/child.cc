@@ -84,7 +84,8 @@ class Life {
     if (status) return more ? Ended::failed : Ended::told;
     if (at_most != UINT64_MAX) return status.error();  // the disk is well again
     if (mishap_.changes && is_clear(status.error(), mishap_.fault)) return Ended::failed;
-    return Error{status.error().code, fmt::format("not clear ({}): {}", errc_name(status.error().code), status.error().text)};
+    return Error{status.error().code,
+                 fmt::format("not clear ({}): {}", errc_name(status.error().code), status.error().text)};
   }
 
   const Place& place_;

@@ -57,14 +57,15 @@ void copy(const Place& from, const Place& to, sim::Prng& prng) {
   std::sort(files.begin(), files.end());
   for (std::size_t i = files.size(); i > 1; --i) std::swap(files[i - 1], files[prng.below(i)]);
   if (prng.chance(600))
-    std::stable_sort(files.begin(), files.end(), [&](const auto& a, const auto& b) {
-      return (a.parent_path() == from.projection()) == projection_first && (b.parent_path() == from.projection()) != projection_first;
+    std::stable_partition(files.begin(), files.end(), [&](const auto& file) {
+      return (file.parent_path() == from.projection()) == projection_first;
     });
   fs::create_directories(to.log()), fs::create_directories(to.projection());
   const auto pause = prng.below(3);
   for (const auto& file : files) {
     std::error_code gone;
-    fs::copy_file(file, fs::path(file.parent_path() == from.log() ? to.log() : to.projection()) / file.filename(), gone);
+    const fs::path there = file.parent_path() == from.log() ? to.log() : to.projection();
+    fs::copy_file(file, there / file.filename(), gone);
     for (std::uint64_t i = prng.below(1 + pause * 40); i > 0; --i) std::this_thread::yield();
   }
 }
