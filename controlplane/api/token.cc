@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -67,6 +68,9 @@ std::string make_token(const Keyring& keyring, const TokenClaims& claims) {
 Result<TokenClaims> open_token(const Keyring& keyring, std::string_view token, std::uint64_t now_ms) {
   const Error forged{Errc::invalid,
                      "the token was not made by this cloud, or its key was rotated away: ask for a new one"};
+  // libsodium takes any byte above 0x7f for a '_': one token would have many spellings.
+  if (std::any_of(token.begin(), token.end(), [](char c) { return static_cast<unsigned char>(c) > 0x7f; }))
+    return forged;
   Whole whole;
   std::size_t size = 0;
   if (sodium_base642bin(whole.data(), whole.size(), token.data(), token.size(), nullptr, &size, nullptr,

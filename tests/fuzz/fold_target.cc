@@ -59,7 +59,7 @@ void fold_on(std::size_t count, std::string_view payload) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
-  const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
+  const Bytes rest(reinterpret_cast<const char*>(data) + 1, size - 1);  // aligned, as what a log gives
   (void)decode_intent(rest);
   (void)decode_report(rest);
   (void)decode_heartbeat(rest);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "controlplane/api/http_server.h"
@@ -15,6 +16,11 @@ using namespace reprise;
 using namespace reprise::api;
 
 namespace {
+
+[[noreturn]] void fail(const char* why) {
+  std::perror(why);
+  std::abort();
+}
 
 class Reading final : public Handler {
  public:
@@ -58,14 +64,14 @@ std::string ask(const std::uint8_t* data, std::size_t size) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port());
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) std::abort();
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) fail("connect");
   (void)!::send(fd, data, size, MSG_NOSIGNAL);
   ::shutdown(fd, SHUT_WR);
   std::string answer;
   char piece[4096];
   for (;;) {
     pollfd ready{fd, POLLIN, 0};
-    if (::poll(&ready, 1, 60'000) <= 0) std::abort();  // it hangs
+    if (::poll(&ready, 1, 60'000) <= 0) fail("it hangs");
     const auto read = ::recv(fd, piece, sizeof piece, 0);
     if (read <= 0) break;
     answer.append(piece, static_cast<std::size_t>(read));
@@ -79,7 +85,7 @@ std::string ask(const std::uint8_t* data, std::size_t size) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size > 16384) return 0;  // what one send takes
   const auto answer = ask(data, size);
-  if (!answer.empty() && !answer.starts_with("HTTP/1.1 ")) std::abort();
+  if (!answer.empty() && !answer.starts_with("HTTP/1.1 ")) fail(answer.c_str());
   Request request;
   (void)request.set_target(std::string(reinterpret_cast<const char*>(data), size));
   return 0;
