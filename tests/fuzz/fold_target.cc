@@ -13,27 +13,33 @@ using namespace reprise;
 
 namespace {
 
-const testing::Scribe& spine() {
-  static const auto told = [] {
+// What every reader holds after so many records of the spine.
+struct Reader {
+  State state{true, true};
+  Head head;
+  MemoryHashes seen;
+};
+
+const std::vector<Reader>& readers() {
+  static const auto made = [] {
     testing::Scribe scribe;
     testing::tell_spine(scribe);
-    return scribe.records;
+    std::vector<Reader> all(scribe.records.size() + 1);
+    for (std::size_t count = 1; count < all.size(); ++count) {
+      auto& reader = all[count];
+      reader = {all[count - 1].state.copy(true, true), all[count - 1].head, all[count - 1].seen};
+      const auto step = read_step(reader.head, reader.seen, {static_cast<std::int64_t>(count - 1), scribe.records[count - 1].bytes});
+      if (step.verdict != Verdict::extends || !apply_step(reader.state, reader.head, step)) std::abort();
+      reader.seen.add(step.hash);
+    }
+    return all;
   }();
-  static testing::Scribe scribe;
-  if (scribe.records.empty()) scribe.records = told;
-  return scribe;
+  return made;
 }
 
 void fold_on(std::size_t count, std::string_view payload) {
-  State state(true, true);
-  Head head;
-  MemoryHashes seen;
-  const auto& records = spine().records;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto step = read_step(head, seen, {static_cast<std::int64_t>(i), records[i].bytes});
-    if (step.verdict != Verdict::extends || !apply_step(state, head, step)) std::abort();
-    seen.add(step.hash);
-  }
+  const auto& [told, before, seen] = readers()[count];
+  auto head = before;
   Bytes bytes(payload);
   const Hash own = blake2b(bytes);
   bytes.append(reinterpret_cast<const char*>(own.bytes.data()), own.bytes.size());
@@ -52,7 +58,9 @@ void fold_on(std::size_t count, std::string_view payload) {
     for (const auto& event : decision.events) (void)print_words(event), (void)event_json(event), (void)subject(event);
     if (const auto intent = decode_intent(decision.intent)) (void)print_words(*intent), (void)intent_json(*intent);
   }
-  if (step.verdict == Verdict::extends) (void)apply_step(state, head, step);
+  if (step.verdict != Verdict::extends) return;
+  State state = told.copy(true, true);
+  (void)apply_step(state, head, step);
 }
 
 }  // namespace
@@ -63,6 +71,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)decode_intent(rest);
   (void)decode_report(rest);
   (void)decode_heartbeat(rest);
-  fuzz::until_invariant([&] { fold_on(data[0] % (spine().records.size() + 1), rest); });
+  fuzz::until_invariant([&] { fold_on(data[0] % readers().size(), rest); });
   return 0;
 }
