@@ -99,7 +99,10 @@ Result<const Root*> verified(std::string_view bytes, std::size_t max, const char
 template <class Type>
 auto unpack(const Type* value) {
   using Native = decltype(flatbuffers::UnPack(*value));
-  return value ? flatbuffers::UnPack(*value) : Native{};
+  if (!value) return Native{};
+  Type aligned;  // the verifier does not ask where a struct begins
+  std::memcpy(static_cast<void*>(&aligned), value, sizeof aligned);
+  return flatbuffers::UnPack(aligned);
 }
 std::string text_of(const flatbuffers::String* text) { return text ? text->str() : std::string{}; }
 
