@@ -270,7 +270,13 @@ Status prepare_topics(const Cluster& cluster, rd_kafka_t* handle, Clock::time_po
       if (at == picture->topics.end()) missing.push_back(plan);
       else led = led && at->second.leader >= 0;
     }
-    if (missing.empty() && led) return check(cluster, handle, all, *picture, replicas, deadline);
+    if (missing.empty() && led) {
+      auto checked = check(cluster, handle, all, *picture, replicas, deadline);
+      // The broker that was asked may not know yet what another one told us of.
+      if (checked || checked.error().code != Errc::not_found || Clock::now() > deadline) return checked;
+      pause(handle);
+      continue;
+    }
     if (!missing.empty() && missing.size() < all.size() && !cluster.options.create) {
       return {Errc::not_found,
               fmt::format("{}: there is no topic {}, though others of this cloud are there: it was deleted; restore it, "
