@@ -46,7 +46,8 @@ class Member {
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> settled_ = false;  // the group has told this member what it has, be it nothing
   std::mutex mutex_;
-  Queue queue_;  // to interrupt the thread's wait
+  Queue queue_;            // to interrupt the thread's wait
+  bool assigned_ = false;  // something, or nothing: the thread's own
   std::thread thread_;
 };
 
@@ -68,6 +69,7 @@ Result<Handle> Member::open() const {
 void Member::rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t err,
                        rd_kafka_topic_partition_list_t* partitions) {
   const bool ours = partitions->cnt > 0;
+  assigned_ = true;
   if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
     KafkaError(rd_kafka_incremental_assign(handle, partitions));
     rd_kafka_pause_partitions(handle, partitions);  // the assignment is all that we want of it
@@ -106,6 +108,8 @@ void Member::run() {
       handle->get());  // leaves the group: the next one need not wait for the session to end
   const std::lock_guard lock(mutex_);
   queue_.reset();
+  // librdkafka 2.0.2 aborts the process when a member that joined and was told of no assignment yet is destroyed.
+  if (!assigned_) (void)handle->release();
 }
 
 class KafkaCandidacy final : public Candidacy {
