@@ -29,6 +29,7 @@ class Member {
  private:
   void run();
   Result<Handle> open() const;
+  void await_assignment(rd_kafka_t* handle);
   void set(bool elected) {
     if (elected_.exchange(elected) != elected) wake_();
   }
@@ -44,7 +45,6 @@ class Member {
   Callback wake_;
   std::atomic<bool> elected_ = false;
   std::atomic<bool> stopping_ = false;
-  std::atomic<bool> settled_ = false;  // the group has told this member what it has, be it nothing
   std::mutex mutex_;
   Queue queue_;            // to interrupt the thread's wait
   bool assigned_ = false;  // something, or nothing: the thread's own
@@ -74,7 +74,6 @@ void Member::rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t err,
     KafkaError(rd_kafka_incremental_assign(handle, partitions));
     rd_kafka_pause_partitions(handle, partitions);  // the assignment is all that we want of it
     if (ours) set(true);
-    settled_ = true;
   } else {
     if (ours) set(false);  // before the group hears that it is given back
     KafkaError(rd_kafka_incremental_unassign(handle, partitions));
@@ -100,16 +99,23 @@ void Member::run() {
     const Message message(rd_kafka_consumer_poll(handle->get(), 1000));
     if (message && message->err) cluster_.complain(rd_kafka_message_errstr(message.get()));
   }
-  // librdkafka 2.0.2 asserts when a member leaves between joining and hearing what it has. A group that does not answer
-  // has no part of us to leave.
-  const auto deadline = Clock::now() + milliseconds(session_ms_ * 2);
-  while (!settled_ && Clock::now() < deadline) const Message message(rd_kafka_consumer_poll(handle->get(), 100));
+  await_assignment(handle->get());
   rd_kafka_consumer_close(
       handle->get());  // leaves the group: the next one need not wait for the session to end
   const std::lock_guard lock(mutex_);
   queue_.reset();
-  // librdkafka 2.0.2 aborts the process when a member that joined and was told of no assignment yet is destroyed.
-  if (!assigned_) (void)handle->release();
+}
+
+// librdkafka 2.0.2 aborts the process when a member that joined and was told of no assignment yet is destroyed.
+void Member::await_assignment(rd_kafka_t* handle) {
+  const auto joined = [&] {
+    char* id = rd_kafka_memberid(handle);
+    const bool some = id && *id;
+    if (id) rd_kafka_mem_free(handle, id);
+    return some;
+  };
+  const auto deadline = Clock::now() + milliseconds(session_ms_ * 2);
+  while (!assigned_ && Clock::now() < deadline && joined()) Message(rd_kafka_consumer_poll(handle, 50));
 }
 
 class KafkaCandidacy final : public Candidacy {
