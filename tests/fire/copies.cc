@@ -93,7 +93,8 @@ Result<std::string> judge(const Place& place, const History& history, sim::Prng&
   }
   if (found) return std::string(found->rebuilt.empty() ? "a prefix" : "a prefix, projection folded anew");
   // A projection that is ahead of the log's copy: it says what the log lacks.
-  for (const char* words : {"it has lost records", "restore the folder from a copy", "cannot be read", "missing"})
+  for (const char* words : {"it has lost records", "restore the folder from a copy", "cannot be read", "missing",
+                            "does not hold what was read there"})
     if (found.error().text.find(words) != std::string::npos) return fmt::format("said: {}", words);
   return found.error();
 }
