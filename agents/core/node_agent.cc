@@ -58,7 +58,7 @@ void NodeAgent::take_view(NodeView& view) {
   const bool died = view.dead || (born_ && view.born != born_);
   if (died && !dead_at_) dead_at_ = view.head;
   if (!died && (!born_ || cleared())) dead_at_ = 0;
-  view.void_here = dead_at_ != 0;
+  view.void_since = dead_at_;
 }
 
 // A node that was declared dead is admitted again only empty.

@@ -19,7 +19,7 @@ struct NodeView {
   Seq claimed_at = 0;              // of the last ControllerStarted: it gets full reports
   Born born;                       // of the node's present life
   bool dead = false;               // declared so
-  bool void_here = false;          // what is here is of a former life, and goes
+  Seq void_since = 0;              // what is here is of a life that ended by this head, and goes; 0: it is not
 };
 
 NodeView node_view(const State& state, NodeId node, const Head& head);
@@ -50,12 +50,19 @@ class NodeBoard {
     std::lock_guard lock(mutex_);
     incarnation_ = incarnation;
   }
+  // The head at which no domain is left that is not wished: disks go after those who write to them.
+  Seq servers_settled() const { return std::lock_guard(mutex_), servers_settled_; }
+  void set_servers_settled(Seq head) {
+    std::lock_guard lock(mutex_);
+    servers_settled_ = head;
+  }
 
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<const NodeView> view_;
   Confirmed confirmed_;
   Seq incarnation_ = 0;
+  Seq servers_settled_ = 0;
 };
 
 }  // namespace reprise

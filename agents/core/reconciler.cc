@@ -84,6 +84,13 @@ void Reconciler<Kind>::report(const NodeView& view, const typename Kind::Have& h
 }
 
 template <class Kind>
+void Reconciler<Kind>::settle(Seq head) {
+  if constexpr (Kind::kind == AgentKind::compute) board_.set_servers_settled(head);
+  std::lock_guard lock(status_mutex_);
+  status_.settled = head;
+}
+
+template <class Kind>
 std::int64_t Reconciler<Kind>::step(std::int64_t steady_ms) {
   const auto confirmed = board_.confirmed();
   const auto view = board_.view();   // after the confirmation: its head is not older
@@ -110,13 +117,13 @@ std::int64_t Reconciler<Kind>::step(std::int64_t steady_ms) {
   std::int64_t next = steady_ms + idle_ms;
   const auto skip = waiting_now(steady_ms, next);
   std::optional<typename Kind::Action> action;
-  if constexpr (Kind::kind == AgentKind::storage)
-    action = Kind::plan(view->void_here ? Kind::cleared(view->assignment, *have) : view->assignment, *have, skip);
-  else action = Kind::plan(view->assignment, *have, skip);
-  {
-    std::lock_guard lock(status_mutex_);
-    status_.settled = !action && skip.empty() ? view->head : 0;
+  if constexpr (Kind::kind == AgentKind::storage) {
+    if (view->void_since && board_.servers_settled() < view->void_since) return settle(0), steady_ms + confirm_wait_ms;
+    action = Kind::plan(view->void_since ? Kind::cleared(view->assignment, *have) : view->assignment, *have, skip);
+  } else {
+    action = Kind::plan(view->assignment, *have, skip);
   }
+  settle(!action && skip.empty() ? view->head : 0);
   if (!action) {
     if (skip.empty()) waiting_.clear();
     last_action_.reset();

@@ -108,6 +108,7 @@ class Reconciler final : public AgentLoop {
   std::set<AnyId> waiting_now(std::int64_t steady_ms, std::int64_t& next) const;
   void put_off(const typename Kind::Action& action, const Status& result, std::int64_t steady_ms);
   void report(const NodeView& view, const typename Kind::Have& have, Seq realized, std::int64_t steady_ms);
+  void settle(Seq head);
   bool full_is_due(const NodeView& view, std::int64_t steady_ms) const;
 
   typename Kind::Driver& driver_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "controlplane/decide/context.h"
 #include "events/print.h"
 
@@ -76,6 +78,7 @@ void Checker::folded(const Step& step, const State& state) {
       refused = refused || event.is<IntentRefused>();
       check_event(event, step.record.seq, state);
     }
+    if (decision.cause == Cause::report) check_report(decision, step.record.seq);
     if (decision.cause != Cause::intent || refused) continue;
     const auto intent = decode_intent(decision.intent);
     if (intent) check_owner(*intent, state);
@@ -83,6 +86,37 @@ void Checker::folded(const Step& step, const State& state) {
       ground_.violate(fmt::format("intent {} was done {} ms after its expiry", intent->id.str(), step.record.at_ms - intent->expires_ms));
   }
   check_state(state);
+}
+
+// Reports are taken without gaps; after one everything is told again.
+void Checker::check_report(const Decision& decision, Seq seq) {
+  const auto is = [](auto& event) { return event.template is<ReportsSkipped>(); };
+  Taken& taken = taken_[decision.node];
+  for (const auto& event : decision.events)
+    if (event.is<NodeStarted>()) taken = {};
+  if (!decision.report) return;
+  const bool skipped = std::ranges::any_of(decision.events, is);
+  if (decision.report != taken.number + 1 && !skipped)
+    ground_.violate(fmt::format("report {} of node {} was taken at seq {} after {}", decision.report, decision.node.str(), seq, taken.number));
+  taken.number = decision.report;
+  if (skipped) return taken.skipped_ms = ground_.queue.now_ms(), taken.full_since.clear();
+  if (taken.skipped_ms < 0) return;
+  const auto& stored = ground_.log->stored(Topic::reports);
+  const auto at = std::ranges::lower_bound(stored, decision.position.offset, {}, &Stored::offset);
+  if (at == stored.end() || at->offset != decision.position.offset) return void(taken.skipped_ms = -1);  // nobody knows
+  const auto report = decode_report(at->bytes);
+  if (!report || report->body.type != wire::ReportBody::Observed) return;
+  const auto& seen = *static_cast<const Observed*>(report->body.value);
+  if (seen.full) taken.full_since.insert(static_cast<std::uint8_t>(seen.agent));
+}
+
+std::string Checker::silent_after_gap() const {
+  for (const auto& node : nodes_) {
+    const auto at = taken_.find(node->facts().id);
+    if (at == taken_.end() || at->second.skipped_ms < 0 || !node->incarnation() || node->held()) continue;
+    if (at->second.full_since.size() < 3) return fmt::format("{} has not told everything again after reports of it were missing", node->facts().name);
+  }
+  return {};
 }
 
 // None: it is not there, or nobody's.
@@ -141,7 +175,8 @@ void Checker::check_event(const Event& event, Seq seq, const State& state) {
     if (role && role->name == "admin") admins_.insert({e.user, e.project});
   }
   if (event.is<QuotaSet>()) quota_set_.insert(event.as<QuotaSet>().project);
-  if (calm_ && trouble(event)) ground_.violate(fmt::format("in the calm {}: {}", trouble(event), print_words(event)));
+  const bool no_room = !room_ && (event.is<ServerFailed>() || event.is<VolumeFailed>());
+  if (calm_ && trouble(event) && !no_room) ground_.violate(fmt::format("in the calm {}: {}", trouble(event), print_words(event)));
   if (event.is<ServerPlaced>()) {
     const auto& e = event.as<ServerPlaced>();
     released_.erase({e.id, e.node});

@@ -16,11 +16,13 @@ class Checker {
   void restarted(std::size_t node) { network_gone_.insert(node); }
   void folded(const Step& step, const State& state);
   // From now on nothing goes wrong: an event that says so is a fault of ours.
-  void expect_calm() { calm_ = true; }
+  void expect_calm(bool enough_room) { calm_ = true, room_ = enough_room; }
   // How often that server was started or rebooted on any host.
   std::uint64_t boots(AnyId server) const { const auto at = boots_.find(server); return at == boots_.end() ? 0 : at->second; }
   // Everything rests: hosts and state must agree.
   void at_rest(const State& state);
+  // Which node, after reports of it were missing, has not told everything again yet; empty: none.
+  std::string silent_after_gap() const;
 
  private:
   bool placed_again(ServerId server, NodeId node) const;
@@ -30,6 +32,7 @@ class Checker {
   void check_state(const State& state);
   void check_orphans(const State& state);
   void check_event(const Event& event, Seq seq, const State& state);
+  void check_report(const Decision& decision, Seq seq);
   void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);
   std::string name(std::size_t node) const { return nodes_[node]->facts().name; }
@@ -50,7 +53,14 @@ class Checker {
   std::map<AnyId, std::uint64_t> boots_;
   std::map<AnyId, ProjectId> owners_;
   std::set<std::pair<UserId, ProjectId>> admins_;  // who ever was one
-  bool calm_ = false;
+  bool calm_ = false, room_ = true;
+  // What was taken of each node's present process.
+  struct Taken {
+    std::uint64_t number = 0;
+    std::int64_t skipped_ms = -1;      // when reports were found missing; -1: none were
+    std::set<std::uint8_t> full_since; // agents that told everything after that
+  };
+  std::map<NodeId, Taken> taken_;
 };
 
 }  // namespace reprise::sim

@@ -136,6 +136,7 @@ class NodeProcess {
   void restart_host();
   // It stays down, or cut off, whoever wants otherwise; until it is let go.
   void hold() { held_ = true; }
+  bool held() const { return held_; }
   void let_go();
   const std::string& client_name() const { return client_name_; }
   bool alive() const { return agent_ != nullptr; }

@@ -1,5 +1,7 @@
 #include "tests/sim/workload.h"
 
+#include <algorithm>
+
 namespace reprise::sim {
 namespace {
 
@@ -132,6 +134,8 @@ class Wish {
         if (row.project == intent_.project) own.push_back(&row);
     });
     const auto& from = own.empty() || prng_.chance(100) ? all : own;  // the others' now and then, too
+    if constexpr (requires { Row::born; })  // what is being made just now
+      if (prng_.chance(250)) return (*std::ranges::max_element(from, {}, &Row::born))->key();
     return from[prng_.below(from.size())]->key();
   }
   template <class Row>

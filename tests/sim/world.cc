@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t settle_ms_max = 1'200'000;  // the longest deadline is half of it
 
+constexpr std::int64_t silent_ms_max = 120'000;          // a full report comes every five minutes anyway
 constexpr std::int64_t first_wish_ms = 2'000;
 
 // When each wish comes, after the beginning.
@@ -142,6 +143,9 @@ class World {
       if (now() > since + ms_max) ground_.violate(fmt::format("did not settle {}: {}", when, unsettled));
       advance(now() + 5'000);
       unsettled = what_is_unsettled();
+      const auto silent = checker_.silent_after_gap();
+      if (!silent.empty() && now() > since + silent_ms_max) ground_.violate(silent);
+      if (!silent.empty()) unsettled = silent;
     }
     if (ok()) checker_.at_rest(state());
     return now() - since;
@@ -151,7 +155,7 @@ class World {
     Prng prng = ground_.prng("calm");
     const bool room = !shape_.faults.contains(Fault::small_disks);
     clients_->be_patient();
-    checker_.expect_calm();
+    checker_.expect_calm(room);
     for (int i = 0; i < 4 && ok(); ++i) {
       const auto wish = calm_wish(state(), clients_->admin(), room, prng.fork("wish"));
       if (!wish) return;
@@ -198,7 +202,7 @@ class World {
     });
     for (const auto& node : nodes_) {
       const Node* row = s.nodes.find(node->facts().id);
-      if (!row || row->incarnation != node->incarnation()) why = fmt::format("{} is not known to be there", node->facts().name);
+      if (node->held() || !row || row->incarnation != node->incarnation()) why = fmt::format("{} is not known to be there", node->facts().name);
       const Assignment want = assignment(s, node->facts().id, head);
       if (const auto action = compute::next_action(want.compute, node->host().servers()))
         why = fmt::format("{}: {} {}", node->facts().name, compute::step_name(action->step), action->server.id.str());
