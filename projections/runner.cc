@@ -289,14 +289,20 @@ Status Projection::check_start() {
 }
 
 Status Projection::check_genesis() {
+  const auto cut = [this](std::int64_t begin) {
+    return Error{Errc::broken, fmt::format("the log at {} begins at offset {} and not with a genesis: its beginning was deleted; "
+                                           "restore it, or go on with a copy that is whole",
+                                           log_.place(), begin)};
+  };
   const auto first = fetch(log_, Topic::events, 0, 1, answer_patience);
-  if (!first) return first.error();
+  if (!first) {
+    // Of an emptied log nothing comes, and its beginning is its end.
+    const auto begin = log_.begin(Topic::events);
+    return begin && *begin > 0 ? cut(*begin) : first.error();
+  }
   const auto record = decode_record((*first)[0].bytes);
   const CloudCreated* genesis = record ? genesis_of(*record) : nullptr;
-  if (!genesis && (*first)[0].offset > 0)
-    return {Errc::broken, fmt::format("the log at {} begins at offset {} and not with a genesis: its beginning was deleted; "
-                                      "restore it, or go on with a copy that is whole",
-                                      log_.place(), (*first)[0].offset)};
+  if (!genesis && (*first)[0].offset > 0) return cut((*first)[0].offset);
   if (!genesis)
     return {Errc::broken, fmt::format("the log at {} does not begin with a genesis{}", log_.place(),
                                       record ? "" : ": " + record.error().text)};

@@ -114,7 +114,7 @@ std::int64_t NodeAgent::tick(std::int64_t steady_ms) {
 
 void NodeAgent::announce(std::int64_t steady_ms) {
   announce_ms_ = steady_ms + announce_again_ms;
-  Report report{.node = facts_.id};
+  Report report{.node = facts_.id, .incarnation = board_->confirmed().seq};  // it has none yet: the head that it knows
   report.body.Set(AgentStarted{.nonce = nonce_, .name = facts_.name, .boot_id = facts_.boot_id, .zone = facts_.zone,
                                .vcpus = facts_.vcpus, .ram_mib = facts_.ram_mib, .disk_gib = facts_.disk_gib,
                                .compute_driver = facts_.compute_driver, .storage_driver = facts_.storage_driver,

@@ -156,7 +156,10 @@ Result<Verified> verify_log(Log& log, const std::vector<KnownHead>& known,
   if (!reader) return reader.error();
   Replay replay(known);
   // Once more at the end: there a damaged log says that it went on.
-  for (bool at_end = false; !at_end;) {
+  const auto begin = log.begin(Topic::events);
+  const bool cut = begin && *begin > 0;
+  if (cut) replay.broken(fmt::format("{} begins at offset {}: its beginning was deleted", log.place(), *begin), *begin);
+  for (bool at_end = cut; !at_end;) {
     at_end = (*reader)->position() >= *end;
     auto entries = (*reader)->poll(entries_at_once);
     if (!entries && entries.error().code == Errc::broken) {

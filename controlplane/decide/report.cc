@@ -162,6 +162,8 @@ class ReportDecider {
 ReportVerdict agent_started(const State& s, const Report& report, const AgentStarted& started) {
   const Node* node = s.nodes.find(report.node);
   if (node && node->nonce == started.nonce) return {};  // said twice
+  // Sent before it knew of its death, maybe long ago: it clears its host first, and says so again.
+  if (node && node->state == NodeState::dead && report.incarnation < node->skipped_at) return {};
   Events events;
   if (!node || node->state == NodeState::dead) {
     const Node* namesake = nullptr;

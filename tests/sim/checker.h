@@ -32,6 +32,7 @@ class Checker {
   void check_state(const State& state);
   void check_orphans(const State& state);
   void check_event(const Event& event, Seq seq, const State& state);
+  void check_placed(const Record& record, const State& state);
   void check_report(const Decision& decision, Seq seq);
   void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);

@@ -2,6 +2,8 @@
 // cut off or killed at any moment; what survives a kill is the host, and the log.
 #pragma once
 
+#include <algorithm>
+
 #include "agents/core/node_agent.h"
 #include "agents/core/simulated_host.h"
 #include "controlplane/controller.h"
@@ -131,6 +133,7 @@ class NodeProcess {
   void pause(bool paused);
   // One driver answers so much later.
   void hang(AgentKind agent, std::int64_t ms) { hangs_until_[static_cast<int>(agent)] = ground_.queue.now_ms() + ms; }
+  bool hangs() const { return std::ranges::max(hangs_until_) > ground_.queue.now_ms(); }
   // Nothing that it says from now on is heard: it is about to be killed.
   void fall_silent() { if (agent_) ground_.log->kill(client_name_); }
   void restart_host();

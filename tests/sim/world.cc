@@ -203,6 +203,7 @@ class World {
     for (const auto& node : nodes_) {
       const Node* row = s.nodes.find(node->facts().id);
       if (node->held() || !row || row->incarnation != node->incarnation()) why = fmt::format("{} is not known to be there", node->facts().name);
+      if (node->hangs()) why = fmt::format("{}: a driver hangs", node->facts().name);
       const Assignment want = assignment(s, node->facts().id, head);
       if (const auto action = compute::next_action(want.compute, node->host().servers()))
         why = fmt::format("{}: {} {}", node->facts().name, compute::step_name(action->step), action->server.id.str());
