@@ -15,6 +15,12 @@
 
 namespace reprise {
 
+inline void append_big_endian(std::string& out, std::uint64_t value) {
+  char bytes[sizeof value];
+  for (int i = 7; i >= 0; --i, value >>= 8) bytes[i] = static_cast<char>(value);
+  out.append(bytes, sizeof bytes);
+}
+
 class CanonicalWriter {
  public:
   explicit CanonicalWriter(std::string& out) : out_(out) {}
@@ -27,11 +33,11 @@ class CanonicalWriter {
   }
 
   void varint(std::uint64_t value) {
-    while (value >= 0x80) {
-      out_.push_back(static_cast<char>(value | 0x80));
-      value >>= 7;
-    }
-    out_.push_back(static_cast<char>(value));
+    char bytes[10];
+    std::size_t size = 0;
+    for (; value >= 0x80; value >>= 7) bytes[size++] = static_cast<char>(value | 0x80);
+    bytes[size++] = static_cast<char>(value);
+    out_.append(bytes, size);
   }
   template <class T>
     requires std::is_integral_v<T> || std::is_enum_v<T>
@@ -65,9 +71,7 @@ class CanonicalWriter {
   }
 
  private:
-  void fixed(std::uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) out_.push_back(static_cast<char>(value >> shift));
-  }
+  void fixed(std::uint64_t value) { append_big_endian(out_, value); }
   std::string& out_;
 };
 
@@ -174,7 +178,7 @@ Result<Row> decode_row(std::string_view bytes) {
 class KeyWriter {
  public:
   KeyWriter& number(std::uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) bytes_.push_back(static_cast<char>(value >> shift));
+    append_big_endian(bytes_, value);
     return *this;
   }
   KeyWriter& time(std::int64_t ms) { return number(static_cast<std::uint64_t>(ms) ^ (std::uint64_t{1} << 63)); }

@@ -4,54 +4,21 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <filesystem>
 
-#include "projections/checkpoint.h"
 #include "projections/fetch.h"
 #include "projections/moved.h"
+#include "projections/start.h"
 
 namespace reprise {
 namespace {
 
 constexpr std::size_t entries_per_poll = 256;
 constexpr std::size_t batch_bytes_max = 4u << 20;
-constexpr std::chrono::milliseconds answer_patience{10'000};
 
 std::int64_t wall_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
-}
-
-const CloudCreated* genesis_of(const Record& record) {
-  if (record.decisions.empty() || record.decisions[0].events.empty()) return nullptr;
-  const Event& event = record.decisions[0].events[0];
-  return event.is<CloudCreated>() ? &event.as<CloudCreated>() : nullptr;
-}
-
-// What RocksDB cannot open is no checkpoint either, nor is another cloud's.
-Status opens_as(const ProjectionOptions& options) {
-  const auto store = Store::open(options.store);
-  if (!store) return store.error();
-  const CloudId cloud = (*store)->head().cloud;
-  if (!options.cloud || cloud == options.cloud) return {};
-  return {Errc::conflict, fmt::format("it is of cloud {}, not of {}", cloud.str(), options.cloud.str())};
-}
-
-// The newest checkpoint whose files are what was written becomes the store, if there is none. Its rows are proved when
-// they are loaded, and its head against the log before anything follows it.
-std::string begin_from_checkpoint(const ProjectionOptions& options) {
-  std::error_code error;
-  std::string words;
-  if (options.checkpoints.empty() || std::filesystem::exists(options.store.dir + "/CURRENT", error)) return words;
-  for (const auto& checkpoint : list_checkpoints(options.checkpoints)) {
-    const Status taken = adopt_checkpoint(checkpoint, options.store.dir);
-    const Status fits = taken ? opens_as(options) : taken;
-    if (fits) return words + fmt::format("begins from the checkpoint {}", checkpoint.dir);
-    words += fmt::format("the checkpoint of seq {} is refused: {}; ", checkpoint.seq, fits.error().text);
-    if (taken) std::filesystem::remove_all(options.store.dir, error);
-  }
-  return words.empty() ? words : words + "begins from the first record";
 }
 
 bool passes_by_itself(Errc code) {
@@ -116,13 +83,13 @@ Projection::Projection(Log& log, ProjectionOptions options, std::unique_ptr<Stor
 Projection::~Projection() { stop(); }
 
 Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions options) {
-  std::string began = begin_from_checkpoint(options);
+  std::string began = begin_from_checkpoint(options.checkpoints, options.store, options.cloud);
   auto store = Store::open(options.store);
   std::string damage;
   if (!store && store.error().code == Errc::conflict && !options.store.read_only) {
     damage = store.error().text;
     if (auto aside = Store::set_aside(options.store.dir); !aside) return aside.error();
-    began = begin_from_checkpoint(options);
+    began = begin_from_checkpoint(options.checkpoints, options.store, options.cloud);
     store = Store::open(options.store);
   }
   if (!store) return store.error();
@@ -140,11 +107,11 @@ Result<std::unique_ptr<Projection>> Projection::open(Log& log, ProjectionOptions
 // What was folded elsewhere goes on here, or is nothing that this log may go on from.
 Status Projection::move_in() {
   if (store_->head().head.seq == 0 || store_->head().place == log_.place()) return {};
-  const auto end = fetch_end(log_, Topic::events, answer_patience);
+  const auto end = fetch_end(log_, Topic::events, log_patience);
   if (!end) return end.error();
   if (*end > 0)
-    if (auto same = check_genesis(); !same) return same;
-  const auto moved = move_store(*store_, log_, answer_patience);
+    if (auto same = check_genesis(log_, *store_); !same) return same;
+  const auto moved = move_store(*store_, log_, log_patience);
   if (moved || moved.error().code != Errc::conflict) return moved;
   return {Errc::broken, moved.error().text};
 }
@@ -271,11 +238,11 @@ Status Projection::check_start() {
   const std::int64_t offset = store_->head().head.offset;
   const auto deadline = std::chrono::steady_clock::now() + options_.end_patience;
   while (true) {
-    const auto end = fetch_end(log_, Topic::events, answer_patience);
+    const auto end = fetch_end(log_, Topic::events, log_patience);
     if (!end) return end.error();
     if (*end > 0)
-      if (auto same = check_genesis(); !same) return same;
-    if (*end > offset) return check_head();
+      if (auto same = check_genesis(log_, *store_); !same) return same;
+    if (*end > offset) return check_head(log_, *store_);
     if (std::chrono::steady_clock::now() >= deadline)
       return {Errc::broken,
               fmt::format(
@@ -286,51 +253,6 @@ Status Projection::check_start() {
     bell_->pause(options_.retry);
     if (bell_->stopping()) return {};
   }
-}
-
-Status Projection::check_genesis() {
-  const auto cut = [this](std::int64_t begin) {
-    return Error{Errc::broken, fmt::format("the log at {} begins at offset {} and not with a genesis: its beginning was deleted; "
-                                           "restore it, or go on with a copy that is whole",
-                                           log_.place(), begin)};
-  };
-  const auto first = fetch(log_, Topic::events, 0, 1, answer_patience);
-  if (!first) {
-    // Of an emptied log nothing comes, and its beginning is its end.
-    const auto begin = log_.begin(Topic::events);
-    return begin && *begin > 0 ? cut(*begin) : first.error();
-  }
-  const auto record = decode_record((*first)[0].bytes);
-  const CloudCreated* genesis = record ? genesis_of(*record) : nullptr;
-  if (!genesis && (*first)[0].offset > 0) return cut((*first)[0].offset);
-  if (!genesis)
-    return {Errc::broken, fmt::format("the log at {} does not begin with a genesis{}", log_.place(),
-                                      record ? "" : ": " + record.error().text)};
-  const StoreHead& head = store_->head();
-  if (genesis->cloud == head.cloud && record->log == head.origin) return {};
-  return {Errc::exists,
-          fmt::format("the store in {} is of cloud {}, log {}; the log at {} is of cloud {}, log {}: give "
-                      "another folder, or the log that belongs to it",
-                      store_->dir(), head.cloud.str(), head.origin.str(), log_.place(), genesis->cloud.str(),
-                      record->log.str())};
-}
-
-Status Projection::check_head() {
-  const Head& head = store_->head().head;
-  const auto entries = fetch(log_, Topic::events, head.offset, 1, answer_patience);
-  if (!entries) return entries.error();
-  Hash hash;
-  const auto record = decode_record((*entries)[0].bytes, &hash);
-  if ((*entries)[0].offset == head.offset && record && hash == head.hash) {
-    if (record->digest == store_->head().digest) return {};
-    return {Errc::conflict, fmt::format("the store's digest at seq {} is {}, but the record says {}", head.seq,
-                                        store_->head().digest.hex(), record->digest.hex())};
-  }
-  return {Errc::broken,
-          fmt::format(
-              "at offset {} of the log at {} stood seq {} with hash {}; now there is {}", head.offset,
-              log_.place(), head.seq, head.hash.hex(),
-              record ? fmt::format("seq {} with hash {}", record->seq, hash.hex()) : record.error().text)};
 }
 
 Status Projection::take(Entry entry, Batch& batch) {
@@ -587,7 +509,7 @@ Result<std::vector<StoredRecord>> Projection::read_from_log(const View& view, Se
                                                             std::size_t max) const {
   const auto first = view.line_of(from);
   if (!first) return view.status().error();
-  auto entries = fetch(log_, Topic::events, first->offset, max, answer_patience);
+  auto entries = fetch(log_, Topic::events, first->offset, max, log_patience);
   if (!entries) return entries.error();
   std::vector<StoredRecord> records;
   Seq seq = from;

@@ -70,9 +70,9 @@ struct ProjectionStatus {
 
 class Projection {
  public:
-  // Opens the store (or makes it) and loads the state; a damaged one is set aside. A store that followed the log at another place finds its
-  // records in this one first. conflict, exists: it is another cloud's; broken: this log does not hold what it read;
-  // of a log at another place also what that says itself (unreachable …).
+  // Opens the store (or makes it) and loads the state; a damaged one is set aside. A store that followed the log at
+  // another place finds its records in this one first. conflict, exists: it is another cloud's; broken: this log does
+  // not hold what it read; of a log at another place also what that says itself (unreachable …).
   static Result<std::unique_ptr<Projection>> open(Log& log, ProjectionOptions options);
   ~Projection();  // stop()
   void start();
@@ -131,8 +131,6 @@ class Projection {
   Status follow();
   Status check_store() const;
   Status check_start();
-  Status check_genesis();
-  Status check_head();
   Status take(Entry entry, Batch& batch);
   Status flush(Batch& batch);
   void publish(const Batch& batch);

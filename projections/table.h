@@ -124,6 +124,7 @@ class Table {
   // for each row that really differs (null: not there).
   template <class Derive>
   void settle(Digest& digest, Changes* changes, bool keep_undo, Derive&& derive) {
+    if (touched_.empty()) return;  // most tables, after most events
     for (auto& touched : touched_) settle_one(touched, digest, changes, derive);
     if (keep_undo)
       for (auto& touched : touched_) undo_.push_back(std::move(touched));
@@ -162,9 +163,7 @@ class Table {
 
   // BLAKE2b(table ‖ key ‖ canonical row): what the digest sums.
   static Hash row_hash(const std::string& key, const std::string& bytes) {
-    std::string all(1, static_cast<char>(Row::table));
-    CanonicalWriter(all).varint(key.size());
-    all += key;
+    std::string all = hashed_before_row(key);
     all += bytes;
     return blake2b(all);
   }
@@ -197,33 +196,45 @@ class Table {
       at->second.hash = touched.before->hash;  // it may have been erased and made again
       return;
     }
-    const std::string key = encode_key(touched.key);
+    std::string key = encode_key(touched.key);
     if (touched.before) digest.take(touched.before->hash);
-    std::optional<std::string> bytes;
-    if (after) {
-      bytes = encode_row(*after);
-      at->second.hash = row_hash(key, *bytes);
-      digest.add(at->second.hash);
-    }
     refile(before, after, changes);
     derive(before, const_cast<const Row*>(after));
-    if (changes) changes->rows.push_back({Row::table, key, std::move(bytes)});
+    std::optional<std::string> bytes;
+    if (after) {
+      std::string all = hashed_before_row(key);
+      const std::size_t row_at = all.size();
+      CanonicalWriter writer(all);
+      Row::fields(const_cast<const Row&>(*after), writer);
+      at->second.hash = blake2b(all);
+      digest.add(at->second.hash);
+      if (changes) bytes = all.substr(row_at);
+    }
+    if (changes) changes->rows.push_back({Row::table, std::move(key), std::move(bytes)});
   }
 
-  static std::set<std::pair<std::uint8_t, std::string>> entries_of(const Row& row) {
-    std::set<std::pair<std::uint8_t, std::string>> entries;
-    if constexpr (HasIndexes<Row>) {
-      const std::string key = encode_key(row.key());
-      row.indexes([&](std::uint8_t index, std::string bytes) {
-        CHECK(index < indexes_max);
-        entries.emplace(index, std::move(bytes += key));
-      });
-    }
+  static std::string hashed_before_row(const std::string& key) {
+    std::string all;
+    all.reserve(key.size() + 256);  // most rows are smaller
+    all.push_back(static_cast<char>(Row::table));
+    CanonicalWriter(all).varint(key.size());
+    return all += key;
+  }
+
+  // A row stands in few indexes, seldom twice in one: a vector that is searched costs less than a set that is made.
+  using Entries = std::vector<std::pair<std::uint8_t, std::string>>;
+  static Entries entries_of(const Row& row) {
+    Entries entries;
+    const std::string key = encode_key(row.key());
+    row.indexes([&](std::uint8_t index, std::string bytes) {
+      CHECK(index < indexes_max);
+      entries.emplace_back(index, std::move(bytes += key));
+    });
     return entries;
   }
   void file(const Row& row) {
     if constexpr (HasIndexes<Row>)
-      for (auto& [index, entry] : entries_of(row)) indexes_[index].insert(entry);
+      for (auto& [index, entry] : entries_of(row)) indexes_[index].insert(std::move(entry));
   }
   void unfile(const Row& row) {
     if constexpr (HasIndexes<Row>)
@@ -231,15 +242,16 @@ class Table {
   }
   void refile(const Row* before, const Row* after, Changes* changes) {
     if constexpr (HasIndexes<Row>) {
-      const auto old = before ? entries_of(*before) : std::set<std::pair<std::uint8_t, std::string>>{};
-      const auto now = after ? entries_of(*after) : std::set<std::pair<std::uint8_t, std::string>>{};
+      const auto old = before ? entries_of(*before) : Entries{};
+      const auto now = after ? entries_of(*after) : Entries{};
+      const auto in = [](const Entries& entries, const auto& one) { return std::find(entries.begin(), entries.end(), one) != entries.end(); };
       for (const auto& entry : old) {
-        if (now.contains(entry)) continue;
+        if (in(now, entry)) continue;
         indexes_[entry.first].erase(entry.second);
         if (changes) changes->indexes.push_back({Row::table, entry.first, entry.second, false});
       }
       for (const auto& entry : now) {
-        if (old.contains(entry)) continue;
+        if (in(old, entry)) continue;
         indexes_[entry.first].insert(entry.second);
         if (changes) changes->indexes.push_back({Row::table, entry.first, entry.second, true});
       }
