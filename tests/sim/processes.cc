@@ -5,13 +5,19 @@
 #include "events/print.h"
 
 namespace reprise::sim {
+namespace {
+
+constexpr std::int64_t idle_ms = 3'600'000;  // the log wakes it
+constexpr std::int64_t retry_ms = 500;       // the log did not answer
+
+}  // namespace
 
 void Ground::say(const std::string& who, const std::string& text) const {
   if (trace) std::printf("%10ld %s: %s\n", static_cast<long>(queue.now_ms()), who.c_str(), text.c_str());
 }
 
-Follower::Follower(Ground& ground, Log& log, std::function<void()> wake)
-    : ground_(ground), log_(&log), wake_(std::move(wake)) {}
+Follower::Follower(Ground& ground, Log& log, std::function<void()> wake, Projected stored)
+    : ground_(ground), log_(&log), wake_(std::move(wake)), stored_(std::move(stored)) {}
 
 void Follower::reopen(Log& log) {
   reader_.reset();
@@ -21,7 +27,7 @@ void Follower::reopen(Log& log) {
 void Follower::pump(const std::function<void(const Step&, const State::Touched&)>& folded) {
   if (!broken_.empty()) return;
   if (!reader_) {
-    auto opened = log_->open_reader(Topic::events, head_.offset + 1, wake_);
+    auto opened = log_->open_reader(Topic::events, stored_.head.offset + 1, wake_);
     if (!opened) return;
     reader_ = std::move(*opened);
   }
@@ -29,21 +35,21 @@ void Follower::pump(const std::function<void(const Step&, const State::Touched&)
     auto entries = reader_->poll(64);
     if (!entries || entries->empty()) return;
     for (const auto& entry : *entries) {
-      const Step step = read_step(head_, seen_, entry);
+      const Step step = read_step(stored_.head, stored_.seen, entry);
       if (step.verdict == Verdict::broken) {
         broken_ = step.why;
         return ground_.violate("a reader found the log broken: " + step.why);
       }
-      seen_.add(step.hash);
+      stored_.seen.add(step.hash);
       if (step.verdict == Verdict::is_void) {
         ++voids_;
         continue;
       }
-      if (auto status = apply_step(state_, head_, step); !status) {
+      if (auto status = apply_step(stored_.state, stored_.head, step); !status) {
         broken_ = status.error().text;
         return ground_.violate("replay differs: " + status.error().text);
       }
-      folded(step, state_.take_touched());
+      folded(step, stored_.state.take_touched());
     }
   }
 }
@@ -65,7 +71,14 @@ void ControllerProcess::start() {
   Controller::Ports ports{.log = client_.get(), .random = [this] { return prng_.next(); },
                           .wake = [task = task_.get()] { task->wake(); },
                           .say = [this](const std::string& text) { ground_.say(name_, text); }};
-  controller_ = std::make_unique<Controller>(std::move(ports), Controller::Options{.host = name_}, State(false, true), Head{});
+  State state(false, true);
+  Head head;
+  if (ground_.api && !prng_.chance(store_lost_permille)) {  // its process has a projection, which may know more than it sees yet
+    state = ground_.api->state().copy(false, true);
+    head = ground_.api->head();
+    ports.seen_before = &ground_.api->seen();
+  }
+  controller_ = std::make_unique<Controller>(std::move(ports), Controller::Options{.host = name_}, std::move(state), head);
   task_->wake();
 }
 
@@ -97,8 +110,9 @@ void NodeProcess::start() {
   client_ = ground_.log->client(client_name_);
   if (cut_) ground_.log->cut(client_name_);
   life_ = std::make_shared<bool>(true);
-  pump_ = std::make_unique<Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + 3'600'000; });
-  follower_ = std::make_unique<Follower>(ground_, *client_, [task = pump_.get()] { task->wake(); });
+  pump_ = std::make_unique<Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + (follower_->reading() ? idle_ms : retry_ms); });
+  follower_ = std::make_unique<Follower>(ground_, *client_, [task = pump_.get()] { task->wake(); },
+                                         prng_.chance(store_lost_permille) ? Projected{} : std::move(stored_));
   tick_ = std::make_unique<Task>(ground_, [this] { return agent_->tick(ground_.queue.now_ms()); });
   for (int kind = 0; kind < 3; ++kind)
     loops_[kind] = std::make_unique<Task>(ground_, [this, kind] {
@@ -124,6 +138,7 @@ void NodeProcess::start() {
                          .wake_loops = wake_loops,
                          .say = [this](const std::string& text) { ground_.say(facts_.name, text); }};
   agent_ = std::make_unique<NodeAgent>(std::move(ports), facts_, ReconcilerOptions{}, host_.compute(), host_.storage(), host_.network());
+  if (follower_->head().seq) agent_->update(follower_->state(), follower_->head());
   pump_->wake();
   tick_->wake(1);
 }
@@ -153,6 +168,7 @@ void NodeProcess::kill() {
   tick_.reset();
   pump_.reset();
   agent_.reset();
+  stored_ = follower_->take();
   follower_.reset();
   confirming_.clear();
   client_.reset();

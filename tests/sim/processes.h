@@ -1,5 +1,5 @@
 // The processes of a simulated cloud. Each lives on one client of the simulated log and can be paused,
-// cut off or killed at any moment; what survives a kill is the host, and the log.
+// cut off or killed at any moment; what survives a kill is the host, what it has folded (mostly), and the log.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +15,10 @@ namespace reprise::sim {
 
 inline constexpr std::int64_t usual_work_ms_max = 20;
 
+class Follower;
+
+inline constexpr int store_lost_permille = 250;  // of the processes that start again: they fold from the first record
+
 // What all processes share.
 struct Ground {
   EventQueue queue{1'000'000};
@@ -22,6 +26,7 @@ struct Ground {
   const std::uint64_t seed;
   std::int64_t work_ms_max = usual_work_ms_max;  // of an agent's one step
   std::unique_ptr<SimLog> log;
+  const Follower* api = nullptr;    // the one process that is never killed
   bool trace = false;
   std::string violation;            // the first one
   std::uint64_t fingerprint = 1469598103934665603u;
@@ -38,17 +43,29 @@ struct Ground {
   void mix(std::uint64_t value) { fingerprint = (fingerprint ^ value) * 1099511628211u; }
 };
 
+// What a projection keeps on its disk.
+struct Projected {
+  State state{false, false};
+  Head head;
+  MemoryHashes seen;
+};
+
 // Follows the events topic: what a projection is, without a store.
 class Follower {
  public:
-  Follower(Ground& ground, Log& log, std::function<void()> wake);
+  Follower(Ground& ground, Log& log, std::function<void()> wake, Projected stored = {});
   // Goes on where it is, through another connection.
   void reopen(Log& log);
   // Folds what is there. `folded` is called for each record, at its border.
   void pump(const std::function<void(const Step&, const State::Touched&)>& folded);
 
-  const State& state() const { return state_; }
-  const Head& head() const { return head_; }
+  // What its process leaves behind; it is of no use any more.
+  Projected take() { return std::move(stored_); }
+
+  const State& state() const { return stored_.state; }
+  const Head& head() const { return stored_.head; }
+  const SeenHashes& seen() const { return stored_.seen; }
+  bool reading() const { return reader_ != nullptr; }
   std::int64_t position() const { return reader_ ? reader_->position() : 0; }
   std::uint64_t voids() const { return voids_; }
   const std::string& broken() const { return broken_; }
@@ -58,9 +75,7 @@ class Follower {
   Log* log_;
   std::function<void()> wake_;
   std::unique_ptr<Reader> reader_;
-  State state_{false, false};
-  Head head_;
-  MemoryHashes seen_;
+  Projected stored_;
   std::uint64_t voids_ = 0;
   std::string broken_;
 };
@@ -161,6 +176,7 @@ class NodeProcess {
   std::int64_t hangs_until_[3] = {};
   std::string client_name_;
   std::unique_ptr<Log> client_;
+  Projected stored_;                   // while it is down
   std::unique_ptr<Follower> follower_;
   struct Confirming {
     std::int64_t end = 0;

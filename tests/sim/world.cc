@@ -32,7 +32,7 @@ Shape shape_of(const WorldOptions& options) {
   Prng prng = Prng(options.seed).fork("shape");
   Shape shape;
   const auto kind = prng.below(100);
-  shape.busy_ms = kind < 60 ? prng.between(5'000, 25'000) : kind < 90 ? prng.between(25'000, 70'000) : prng.between(70'000, 180'000);
+  shape.busy_ms = kind < 75 ? prng.between(4'000, 16'000) : kind < 95 ? prng.between(16'000, 60'000) : prng.between(60'000, 180'000);
   shape.nodes = static_cast<int>(prng.between(1, 5));
   if (prng.chance(30)) shape.nodes = static_cast<int>(prng.between(6, 32)), shape.busy_ms = std::min<std::int64_t>(shape.busy_ms, 30'000);
   shape.controllers = static_cast<int>(prng.between(1, 3));
@@ -124,6 +124,7 @@ class World {
     }
     clients_ = std::make_unique<Clients>(ground_, Actor{choices_.user, choices_.project}, choices_.member,
                                          [this](const Step& step, const State& state) { checker_.folded(step, state); });
+    ground_.api = &clients_->follower();
   }
 
   void plan_workload() {
