@@ -10,9 +10,9 @@
 namespace reprise::sim {
 
 void Checker::effect(std::size_t node, AgentKind agent, const std::string& what, AnyId object) {
-  if (agent == AgentKind::compute && (what == "start" || what == "define") &&
-      released_.contains({object.as<ServerId>(), nodes_[node]->facts().id}) &&
-      !placed_again(object.as<ServerId>(), nodes_[node]->facts().id))
+  const std::pair here{object.as<ServerId>(), nodes_[node]->facts().id};
+  if (agent == AgentKind::compute && (what == "start" || what == "define") && released_.contains(here) &&
+      !placed_again(here.first, here.second, released_.at(here)))
     ground_.violate(fmt::format("{} of server {} on {}, which had confirmed that it holds nothing of it", what, object.str(), name(node)));
   if (agent == AgentKind::network) network_gone_.erase(node);
   if (what == "start" || what == "reboot_soft" || what == "reboot_hard") ++boots_[object];
@@ -24,8 +24,7 @@ void Checker::effect(std::size_t node, AgentKind agent, const std::string& what,
 }
 
 // What is folded here may lag behind the agent: the log itself knows.
-bool Checker::placed_again(ServerId server, NodeId node) const {
-  const Seq since = released_.at({server, node});
+bool Checker::placed_again(ServerId server, NodeId node, Seq since) const {
   for (const auto& stored : ground_.log->stored(Topic::events)) {
     const auto record = decode_record(stored.bytes);
     if (!record || record->seq <= since) continue;
@@ -49,6 +48,7 @@ void Checker::look_at(std::size_t node) {
       if (server.running && here != servers.servers.end() && here->second.running)
         ground_.violate(fmt::format("server {} runs on {} and on {}", key.first.str(), name(node), name(other)));
     }
+    if (dead(node) || dead(other)) continue;
     const auto their_ports = nodes_[other]->host().ports();
     for (const auto& [key, port] : their_ports.ports)
       if (ports.ports.contains(key)) ground_.violate(fmt::format("port {} is on {} and on {}", key.first.str(), name(node), name(other)));
@@ -61,7 +61,7 @@ void Checker::look_at_server(std::size_t node, const compute::ServerHave& server
   for (const auto& disk : server.disks)
     if (!disks.disks.contains({disk.id, disk.born}))
       ground_.violate(fmt::format("server {} runs on {} without its disk {}", server.id.str(), name(node), disk.id.str()));
-  if (network_gone_.contains(node)) return;
+  if (network_gone_.contains(node) || dead(node)) return;
   const auto ports = nodes_[node]->host().ports();
   for (const auto& nic : server.nics)
     if (!ports.ports.contains({nic.port, nic.born}))
@@ -82,6 +82,40 @@ void Checker::check_placed(const Record& record, const State& state) {
     if (const Server* row = state.servers.find(id); row && row->disk_ready) ground_.violate("the disk of a former place counts: " + id.str());
 }
 
+// Load spreads: when the last server of a record was placed, no other node that would have held it had more free memory.
+void Checker::check_spread(const Record& record, const State& state) {
+  const ServerPlaced* placed = nullptr;
+  NodeId left;  // where it came from
+  for (const auto& decision : record.decisions)
+    for (const auto& event : decision.events) {
+      // What was free, or usable, only after that is no choice.
+      if (event.is<ServerVacated>() || event.is<VolumeDeleted>() || event.is<VolumeFailed>() || event.is<NodeEnabledSet>() ||
+          event.is<NodeReturned>() || event.is<NodeStarted>()) placed = nullptr;
+      if (event.is<ServerPlaced>()) placed = &event.as<ServerPlaced>(), left = decision.node;
+    }
+  const Server* server = placed ? state.servers.find(placed->id) : nullptr;
+  if (!server || server->node != placed->node) return;
+  const auto sum = [](const auto& row) {
+    return NodeUse{.vcpus = row.vcpus, .ram_mib = static_cast<std::int64_t>(row.ram_mib),
+                   .disk_gib = static_cast<std::int64_t>(row.disk_gib)};
+  };
+  const auto room = [&](const Node& row) {  // what is free there now
+    const NodeUse* use = state.node_use.find(row.id);
+    NodeUse free = sum(row);
+    if (use) free.vcpus -= use->vcpus, free.ram_mib -= use->ram_mib, free.disk_gib -= use->disk_gib;
+    return free;
+  };
+  const NodeUse asked = sum(*server);
+  const Node* taken = state.nodes.find(placed->node);
+  const std::int64_t before = taken ? room(*taken).ram_mib + asked.ram_mib : 0;
+  state.nodes.each([&](const Node& row) {
+    const NodeUse free = room(row);
+    const bool fits = row.state == NodeState::up && !row.disabled && free.vcpus >= asked.vcpus && free.disk_gib >= asked.disk_gib;
+    if (taken && fits && row.id != taken->id && row.id != left && free.ram_mib > before)
+      ground_.violate(fmt::format("server {} was placed on {}, although {} had more room", server->id.str(), taken->name, row.name));
+  });
+}
+
 void Checker::folded(const Step& step, const State& state) {
   quota_set_.clear();
   for (const auto& decision : step.record.decisions) {
@@ -90,7 +124,7 @@ void Checker::folded(const Step& step, const State& state) {
       refused = refused || event.is<IntentRefused>();
       check_event(event, step.record.seq, state);
     }
-    if (decision.cause == Cause::report) check_report(decision, step.record.seq);
+    if (decision.cause == Cause::report) check_report(decision, step.record.seq), check_released(decision, step.record.seq);
     if (decision.cause != Cause::intent || refused) continue;
     const auto intent = decode_intent(decision.intent);
     if (intent) check_owner(*intent, state);
@@ -98,6 +132,7 @@ void Checker::folded(const Step& step, const State& state) {
       ground_.violate(fmt::format("intent {} was done {} ms after its expiry", intent->id.str(), step.record.at_ms - intent->expires_ms));
   }
   check_placed(step.record, state);
+  check_spread(step.record, state);
   check_state(state);
 }
 
@@ -121,6 +156,24 @@ void Checker::check_report(const Decision& decision, Seq seq) {
   if (!report || report->body.type != wire::ReportBody::Observed) return;
   const auto& seen = *static_cast<const Observed*>(report->body.value);
   if (seen.full) taken.full_since.insert(static_cast<std::uint8_t>(seen.agent));
+}
+
+// What a node said that it does not hold any more is gone from it by then, unless it came there again.
+void Checker::check_released(const Decision& decision, Seq seq) {
+  const auto node = std::ranges::find(nodes_, decision.node, [](const auto& one) { return one->facts().id; });
+  const auto holds = [](const auto& all, AnyId id) {
+    return std::ranges::any_of(all, [id](const auto& one) { return one.first.first.template as<AnyId>() == id; });
+  };
+  for (const auto& event : decision.events) {
+    if (!event.is<ServerReleased>() || node == nodes_.end()) continue;
+    const auto& e = event.as<ServerReleased>();
+    const AnyId id = e.id.as<AnyId>();
+    const bool domain = e.agent == wire::AgentKind::compute;
+    const bool held = domain ? holds((*node)->host().servers().servers, id) : holds((*node)->host().disks().disks, id);
+    if (held && !placed_again(e.id, decision.node, seq))
+      ground_.violate(fmt::format("{} of server {} is said to be gone from {}, and is there", domain ? "the domain" : "the disk",
+                                  e.id.str(), (*node)->facts().name));
+  }
 }
 
 std::string Checker::silent_after_gap() const {
@@ -188,6 +241,8 @@ void Checker::check_event(const Event& event, Seq seq, const State& state) {
   if (event.is<QuotaSet>()) quota_set_.insert(event.as<QuotaSet>().project);
   const bool no_room = !room_ && (event.is<ServerFailed>() || event.is<VolumeFailed>());
   if (calm_ && trouble(event) && !no_room) ground_.violate(fmt::format("in the calm {}: {}", trouble(event), print_words(event)));
+  if (event.is<NodeDead>()) dead_.insert(event.as<NodeDead>().id);
+  if (event.is<NodeAdmitted>()) dead_.erase(event.as<NodeAdmitted>().id);
   if (event.is<ServerPlaced>()) {
     const auto& e = event.as<ServerPlaced>();
     released_.erase({e.id, e.node});

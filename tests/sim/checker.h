@@ -25,7 +25,7 @@ class Checker {
   std::string silent_after_gap() const;
 
  private:
-  bool placed_again(ServerId server, NodeId node) const;
+  bool placed_again(ServerId server, NodeId node, Seq since) const;
   void look_at(std::size_t node);
   void look_at_server(std::size_t node, const compute::ServerHave& server);
   void compare_host(NodeProcess& node, const State& state);
@@ -33,15 +33,19 @@ class Checker {
   void check_orphans(const State& state);
   void check_event(const Event& event, Seq seq, const State& state);
   void check_placed(const Record& record, const State& state);
+  void check_spread(const Record& record, const State& state);
   void check_report(const Decision& decision, Seq seq);
+  void check_released(const Decision& decision, Seq seq);
   void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);
+  bool dead(std::size_t node) const { return dead_.contains(nodes_[node]->facts().id); }
   std::string name(std::size_t node) const { return nodes_[node]->facts().name; }
 
   Ground& ground_;
   const std::vector<std::unique_ptr<NodeProcess>>& nodes_;
   std::set<std::size_t> looking_;
   std::set<std::size_t> network_gone_;
+  std::set<NodeId> dead_;  // declared so, and not back: guests may go on there, but their addresses are others'
   // Of which server a node has said that it holds nothing: it must not run there again in that tenure.
   std::map<std::pair<ServerId, NodeId>, Seq> released_;
   struct Counted {

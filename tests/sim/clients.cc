@@ -28,7 +28,7 @@ void Clients::open() {
 }
 
 void Clients::ask(std::uint64_t number) {
-  dispatch(workload_.draw(ground_.prng("wish" + std::to_string(number)), follower_->state()), 1);
+  for (auto& intent : workload_.draw(ground_.prng("wish" + std::to_string(number)), follower_->state())) dispatch(std::move(intent), 1);
 }
 
 std::string Clients::ask(Intent intent) {
@@ -124,10 +124,12 @@ void Clients::dispatch(Intent intent, int tries) {
   intent.expires_ms = std::max(ground_.now().wall_ms, follower_->head().at_ms) + window_ms;
   if (intent.key.empty() && intent.type() != IntentType::AskTime) intent.key = "k" + std::to_string(++sent_);
   intent.body_hash = blake2b(intent.key);
-  if (tries == 1 && prng_.chance(impatient_))
+  if (tries == 1 && prng_.chance(impatient_)) {
     // One that does not wait for its answer asks again under the same key, at once or much later.
+    ++to_ask_again_;
     ground_.queue.at(ground_.queue.now_ms() + prng_.between(0, prng_.chance(300) ? 60'000 : 500),
-                     [this, again = intent]() mutable { dispatch(std::move(again), 2); });
+                     [this, again = intent]() mutable { --to_ask_again_, dispatch(std::move(again), 2); });
+  }
   const Bytes body = encode(intent);
   waiting_[intent.id] = {body, intent.object, intent.expires_ms, ground_.now().steady_ms, tries};
   append(body);

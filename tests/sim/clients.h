@@ -41,8 +41,8 @@ class Clients {
   // Whoever asks from now on waits for the answer.
   void be_patient() { impatient_ = 0; }
 
-  // Intents that were sent and neither answered nor given up.
-  std::size_t waiting() const { return waiting_.size(); }
+  // Intents that were sent and neither answered nor given up, and those that will be sent once more.
+  std::size_t waiting() const { return waiting_.size() + to_ask_again_; }
   std::uint64_t sent() const { return sent_; }
   const Follower& follower() const { return *follower_; }
   const std::string& client_name() const { return client_name_; }
@@ -79,6 +79,7 @@ class Clients {
   std::map<std::string, std::int64_t> effects_; // per key: when its intent took effect, in log time
   unsigned impatient_ = 100;                    // of 1000
   std::uint64_t sent_ = 0;
+  std::size_t to_ask_again_ = 0;
   std::int64_t ask_time_ms_ = 0;                // not before
 };
 

@@ -1,5 +1,7 @@
 #include "tests/sim/faults.h"
 
+#include <algorithm>
+
 #include "tests/sim/checker.h"
 #include "tests/sim/clients.h"
 
@@ -7,12 +9,12 @@ namespace reprise::sim {
 namespace {
 
 constexpr const char* names[] = {
-    "append_unknown", "append_lost", "append_late", "slow_log", "log_full", "late_end",
+    "append_unknown", "append_lost", "append_late", "slow_log", "log_full", "late_end", "inputs_late",
     "reports_doubled", "reports_lost", "intents_lost", "lagging_readers", "starts_behind",
     "controller_killed", "controller_paused", "reelection", "all_elected", "killed_at_a_call",
     "agent_killed", "killed_at_an_effect", "api_killed", "cloud_sleeps", "wall_jumps", "bad_clock",
     "node_cut_off", "host_restarted", "node_declared_dead", "long_away",
-    "driver_fails", "driver_hangs", "reply_lost", "effect_lost", "blind", "slow_work", "small_disks",
+    "driver_fails", "driver_broken", "driver_hangs", "reply_lost", "effect_lost", "blind", "slow_work", "small_disks",
     "guest_powers_off", "deaf_guests", "flows_lost"};
 static_assert(std::size(names) == static_cast<std::size_t>(Fault::count));
 
@@ -90,6 +92,10 @@ void Nemesis::plan_losses(std::int64_t until_ms) {
     cast_.ground.log->faults().full = true;
     later(prng.between(500, 8'000), [this] { cast_.ground.log->faults().full = false; });
   });
+  // A partition without a leader: the other topics go on meanwhile.
+  now_and_then(Fault::inputs_late, until_ms, 10'000, [this](Prng& prng) {
+    cast_.ground.log->hold_up(prng.chance(700) ? Topic::reports : Topic::intents, prng.between(200, 8'000));
+  });
   now_and_then(Fault::reelection, until_ms, 15'000, [this](Prng&) { cast_.ground.log->reelect(); });
   now_and_then(Fault::all_elected, until_ms, 20'000, [this](Prng& prng) {
     cast_.ground.log->faults().all_elected = true;
@@ -155,7 +161,11 @@ void Nemesis::plan_nodes(std::int64_t until_ms) {
     one.kill();
     later(away_ms, [&one] { one.start(); });
   });
-  now_and_then(Fault::node_declared_dead, until_ms, 40'000, [this](Prng& prng) { declare_dead(pick(cast_.nodes, prng), prng); });
+  now_and_then(Fault::node_declared_dead, until_ms, 40'000, [this, until_ms](Prng& prng) {
+    if (prng.chance(200)) return declare_dead(prng.below(cast_.nodes.size()), prng);
+    later(prng.between(0, until_ms - cast_.ground.queue.now_ms()),
+          [this, own = prng.fork("busiest")]() mutable { declare_busiest_dead(own); });
+  });
   now_and_then(Fault::guest_powers_off, until_ms, 10'000, [this](Prng& prng) {
     auto& host = pick(cast_.nodes, prng).host();
     const auto servers = host.servers().servers;
@@ -164,6 +174,11 @@ void Nemesis::plan_nodes(std::int64_t until_ms) {
     std::advance(at, static_cast<std::ptrdiff_t>(prng.below(servers.size())));
     if (prng.chance(500)) host.guest_powers_off(at->first.first);
     else host.kill_guest(at->first.first);
+  });
+  // Its disk is read-only, its switch is gone: whatever comes to that node fails, and it seems to have the most room.
+  now_and_then(Fault::driver_broken, until_ms, 15'000, [this](Prng& prng) {
+    const auto agent = static_cast<AgentKind>(prng.below(3));
+    broken_until_[{prng.below(cast_.nodes.size()), agent}] = cast_.ground.queue.now_ms() + prng.between(2'000, 40'000);
   });
   now_and_then(Fault::flows_lost, until_ms, 15'000, [this](Prng& prng) {
     const auto at = prng.below(cast_.nodes.size());
@@ -175,16 +190,23 @@ void Nemesis::plan_nodes(std::int64_t until_ms) {
   });
 }
 
-// As an operator should: the host is powered off first, and stays so until the cloud has answered. One without servers
-// may as well be cut off: its agents live on.
-void Nemesis::declare_dead(NodeProcess& one, Prng& prng) {
-  if (one.host().servers().servers.empty() && prng.chance(700)) {
+// The one with the most guests.
+void Nemesis::declare_busiest_dead(Prng& prng) {
+  const auto guests = [](const auto& one) { return one->held() ? 0 : one->host().servers().servers.size(); };
+  const auto most = std::ranges::max_element(cast_.nodes, {}, guests);
+  if (!healed_) declare_dead(static_cast<std::size_t>(most - cast_.nodes.begin()), prng);
+}
+
+// As an operator should: the host is powered off first, and stays so until the cloud has answered. Or nobody reaches it
+// any more, not even its power switch: cut off, its agents and its guests live on.
+void Nemesis::declare_dead(std::size_t at, Prng& prng) {
+  NodeProcess& one = *cast_.nodes[at];
+  if (prng.chance(600)) {
     one.cut(true);
   } else {
     one.restart_host();
     one.cut(false);
-    for (std::size_t at = 0; at < cast_.nodes.size(); ++at)
-      if (cast_.nodes[at].get() == &one) cast_.checker.restarted(at);
+    cast_.checker.restarted(at);
   }
   one.hold();
   for (int i = 0; i < 3; ++i)
@@ -209,6 +231,9 @@ void Nemesis::struck(const std::string& client) {
 SimulatedFault Nemesis::driver_fault(std::size_t node, AgentKind agent) {
   if (healed_) return {};
   if (on(Fault::driver_hangs) && drivers_.chance(20)) cast_.nodes[node]->hang(agent, drivers_.between(5'000, 90'000));
+  const auto broken = broken_until_.find({node, agent});
+  if (broken != broken_until_.end() && cast_.ground.queue.now_ms() < broken->second)
+    return {SimulatedFault::fails, {Errc::broken, "simulated: it is broken"}};
   if (on(Fault::driver_fails) && drivers_.chance(60))
     return {SimulatedFault::fails, {drivers_.chance(500) ? Errc::unreachable : Errc::broken, "simulated: it failed"}};
   if (on(Fault::reply_lost) && drivers_.chance(60)) return {SimulatedFault::reply_lost, {Errc::timed_out, "simulated: no reply"}};

@@ -2,6 +2,7 @@
 // so that leaving one out (see shrink.h) does not move the others.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -11,12 +12,12 @@
 namespace reprise::sim {
 
 enum class Fault : std::uint8_t {
-  append_unknown, append_lost, append_late, slow_log, log_full, late_end,               // the log
+  append_unknown, append_lost, append_late, slow_log, log_full, late_end, inputs_late,  // the log
   reports_doubled, reports_lost, intents_lost, lagging_readers, starts_behind,
   controller_killed, controller_paused, reelection, all_elected, killed_at_a_call,      // processes
   agent_killed, killed_at_an_effect, api_killed, cloud_sleeps, wall_jumps, bad_clock,
   node_cut_off, host_restarted, node_declared_dead, long_away,                          // nodes
-  driver_fails, driver_hangs, reply_lost, effect_lost, blind, slow_work, small_disks,   // hosts
+  driver_fails, driver_broken, driver_hangs, reply_lost, effect_lost, blind, slow_work, small_disks,  // hosts
   guest_powers_off, deaf_guests, flows_lost,
   count
 };
@@ -62,7 +63,8 @@ class Nemesis {
   void plan_processes(std::int64_t until_ms);
   void plan_nodes(std::int64_t until_ms);
   void plan_losses(std::int64_t until_ms);
-  void declare_dead(NodeProcess& one, Prng& prng);
+  void declare_busiest_dead(Prng& prng);
+  void declare_dead(std::size_t at, Prng& prng);
   void bring_back(NodeProcess& one);
   void struck(const std::string& client);
   template <class F>
@@ -74,6 +76,7 @@ class Nemesis {
   const std::set<Fault> faults_;
   const double pace_;
   Prng drivers_, strikes_;
+  std::map<std::pair<std::size_t, AgentKind>, std::int64_t> broken_until_;
   bool healed_ = false;
 };
 

@@ -280,6 +280,11 @@ const std::deque<Stored>& SimLog::stored(Topic topic) const { return core_->topi
 void SimLog::write(Topic topic, Bytes bytes) { core_->write(topic, std::move(bytes)); }
 void SimLog::cut_off(Topic topic, std::int64_t below) { core_->cut_off(topic, below); }
 
+void SimLog::hold_up(Topic topic, std::int64_t ms) {
+  auto& until = core_->topic(topic).held_up_ms;
+  until = std::max(until, core_->scheduler.now_ms() + ms);
+}
+
 void SimLog::corrupt(Topic topic, std::int64_t offset, std::size_t byte, std::uint8_t flip) {
   auto& entries = core_->topic(topic).entries;
   const auto at = entry_at(entries, offset);

@@ -75,6 +75,8 @@ class SimLog {
   void write(Topic topic, Bytes bytes);
   // Retention: what is below goes, the last entry excepted.
   void cut_off(Topic topic, std::int64_t below);
+  // What is appended to it from now on gets there so much later; the other topics go on.
+  void hold_up(Topic topic, std::int64_t ms);
   // One byte of an entry changes under everyone's eyes.
   void corrupt(Topic topic, std::int64_t offset, std::size_t byte, std::uint8_t flip);
 

@@ -67,6 +67,7 @@ struct SimLog::Core : std::enable_shared_from_this<SimLog::Core> {
   struct TopicState {
     std::deque<Stored> entries;
     std::int64_t begin = 0, end = 0;
+    std::int64_t held_up_ms = 0;  // nothing gets there before
   };
 
   // After `ms`, whatever has become of the client.

@@ -36,7 +36,7 @@ void SimLog::Core::append(const SessionPtr& session, Topic topic, Bytes bytes, P
   const auto number = ++session->last_number;
   session->open.push_back({number, topic, std::move(bytes), std::move(done), false, -1});
   const auto way_ms = prng.between(faults.append_ms_min, faults.append_ms_max);
-  session->last_arrival_ms = std::max(session->last_arrival_ms, scheduler.now_ms() + way_ms);
+  session->last_arrival_ms = std::max({session->last_arrival_ms, scheduler.now_ms() + way_ms, this->topic(topic).held_up_ms});
   later(session->last_arrival_ms - scheduler.now_ms(), [this, session, number] { arrive(session, number); });
   call(session->client, faults.deadline_ms, [this, session, number] {
     if (session->gone || !find(*session, number)) return;

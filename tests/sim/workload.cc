@@ -14,7 +14,7 @@ constexpr std::array catalog{
 // A new intent of the catalog does not compile until it has its weight here; its shape is below.
 unsigned weight(IntentType type) {
   switch (type) {
-    case IntentType::CreateServer: return 220;
+    case IntentType::CreateServer: return 190;
     case IntentType::DeleteServer: return 100;
     case IntentType::StopServer:
     case IntentType::StartServer:
@@ -69,14 +69,21 @@ class Wish {
  public:
   Wish(Prng prng, const State& state, const std::array<Actor, 3>& actors) : prng_(prng), s_(state), actors_(actors) {}
 
-  Intent draw(const Workload::Weights& weights) {
+  std::vector<Intent> draw(const Workload::Weights& weights) {
     const Actor& actor = actors_[prng_.chance(400) ? 0 : prng_.below(actors_.size())];
-    intent_.user = actor.user;
-    intent_.project = actor.project;
     IntentType type = any_type(weights);
     for (int i = 0; i < 5 && !has_object(type); ++i) type = any_type(weights);
-    shape(type);
-    return std::move(intent_);
+    // Servers also come several at once.
+    const auto times = type == IntentType::CreateServer && prng_.chance(100) ? prng_.between(2, 5) : 1;
+    std::vector<Intent> intents;
+    for (std::int64_t i = 0; i < times; ++i) {
+      intent_ = {};
+      intent_.user = actor.user;
+      intent_.project = actor.project;
+      shape(type);
+      intents.push_back(std::move(intent_));
+    }
+    return intents;
   }
 
  private:
@@ -330,6 +337,6 @@ std::vector<Intent> Workload::opening() {
   return intents;
 }
 
-Intent Workload::draw(Prng prng, const State& state) const { return Wish(prng, state, actors_).draw(weights_); }
+std::vector<Intent> Workload::draw(Prng prng, const State& state) const { return Wish(prng, state, actors_).draw(weights_); }
 
 }  // namespace reprise::sim

@@ -19,8 +19,8 @@ class Workload {
 
   // Two more projects with a member each, to be made before all else. Some have little quota.
   std::vector<Intent> opening();
-  // One wish, with its actor and object; the same `prng` and state give the same.
-  Intent draw(Prng prng, const State& state) const;
+  // One wish, with its actor and object, or several alike; the same `prng` and state give the same.
+  std::vector<Intent> draw(Prng prng, const State& state) const;
 
   const Actor& admin() const { return actors_[0]; }
 

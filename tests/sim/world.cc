@@ -104,9 +104,10 @@ class World {
     const std::uint64_t disk = shape_.faults.contains(Fault::small_disks) ? 12 : 1000;
     const auto size = prng_.below(10);  // of 10: capacities that are nearly spent, usual ones, huge ones
     const unsigned times = size < 3 ? 1 : size < 8 ? 8 : 1000;
+    const unsigned ram_mib = size == 0 ? 200 : 512;  // room for two, or for five
     for (std::size_t i = 0; i < static_cast<std::size_t>(shape_.nodes); ++i) {
       NodeFacts facts{.id = {prng_.next(), prng_.next()}, .name = fmt::format("n{}", i + 1), .boot_id = fmt::format("n{}-boot-1", i + 1),
-                      .vcpus = 6u * times, .ram_mib = 512u * times, .disk_gib = 20u * times, .compute_driver = "simulated",
+                      .vcpus = 6u * times, .ram_mib = ram_mib * times, .disk_gib = 20u * times, .compute_driver = "simulated",
                       .storage_driver = "simulated", .network_driver = "simulated"};
       SimulatedHost::Hooks hooks{
           .fault = [this, i](AgentKind agent, const std::string&, AnyId) { return nemesis_.driver_fault(i, agent); },
