@@ -35,7 +35,8 @@
      key_first     the key is looked up before a 503: controlplane/api/exchange.cc undone
 
    A second lock is a rule that may be left out as long as the others are kept; `check` searches that to the end, too:
-   who reads another's claim appends nothing more under its own, so no record of a former claim can extend a later one.
+   who reads another's claim appends nothing more under its own, so no record of a former claim can extend a later one. With
+   `deposed` left out as well one does.
 
    Properties
      one history   every reader folds the same or says that the log is broken, also one that starts at any record, and
@@ -363,10 +364,15 @@ inline take_entry(c) {
         :: else
         fi
      :: else ->
+#if !defined(WITHOUT_deposed) || !defined(WITHOUT_counts)  /* with both left out the projection shows it */
         assert(role[c] != leading || is_claim(x));  /* one leads */
+#endif
         apply(c, x);
 #ifndef WITHOUT_deposed
         depose(c)
+#else
+        tip[c] = head[c];
+        ahead[c] = state[c]
 #endif
      fi
   :: !extends && is_void ->
@@ -515,6 +521,7 @@ end_idle:
        judge(head[api], last_claim[api], x, next[api]);
        next[api]++;
        assert(extends || is_void);       /* one history */
+       assert(!extends || is_claim(x) || claim_of(x) == last_claim[api]);  /* one leads */
        if
        :: extends ->
           apply(api, x);
