@@ -111,6 +111,13 @@ rocksdb::ColumnFamilyOptions family_options(const StoreOptions& options,
   return family;
 }
 
+// What is filed under an id is mostly nothing or little: a filter knows it without a search.
+void filter_prefixes(rocksdb::ColumnFamilyOptions& family) {
+  family.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(index_prefix_bytes));
+  family.memtable_prefix_bloom_size_ratio = 0.05;
+  family.memtable_whole_key_filtering = true;
+}
+
 std::vector<rocksdb::ColumnFamilyDescriptor> descriptors(const StoreOptions& options) {
   const auto plain = family_options(options, rocksdb::NewLRUCache(options.cache_bytes));
   auto small = plain;
@@ -122,14 +129,12 @@ std::vector<rocksdb::ColumnFamilyDescriptor> descriptors(const StoreOptions& opt
   CHECK(found.ok());
   history.comparator = comparator;
   history.compression = rocksdb::kLZ4Compression;
+  filter_prefixes(history);
   auto tail = plain;
   tail.write_buffer_size = std::min<std::size_t>(options.write_buffer_bytes, options.tail_bytes / 4);
   tail.compression = rocksdb::kLZ4Compression;
-  // What is filed under an id is mostly nothing or little: a filter knows it without a search.
   auto now = plain;
-  now.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(index_prefix_bytes));
-  now.memtable_prefix_bloom_size_ratio = 0.05;
-  now.memtable_whole_key_filtering = true;
+  filter_prefixes(now);
   return {{rocksdb::kDefaultColumnFamilyName, small},
           {"now", now},
           {"history", history},

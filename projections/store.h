@@ -191,7 +191,7 @@ class Store final : public SeenHashes {
 // The objects (ids) that a changed row is about; none for rows that only count or remember.
 void objects_of(const Change& change, std::vector<AnyId>& objects);
 
-// Table, index and one id: `now` has a filter for as much of its index entries.
+// Table, index and one id: `now` and `history` have a filter for as much of their index entries.
 inline constexpr std::size_t index_prefix_bytes = 18;
 
 // Keys and values, shared with the view.

@@ -43,7 +43,7 @@ std::unique_ptr<View::Iterator> View::iterator(bool filtered) const {
 }
 
 View::Cursor::Cursor(const View& view, const std::string& from, std::string until, std::string_view prefix)
-    : view_(view), held_(view.iterator(view.is_now() && prefix.size() >= index_prefix_bytes)) {
+    : view_(view), held_(view.iterator(prefix.size() >= index_prefix_bytes)) {
   held_->until = std::move(until);
   held_->upper = held_->until;  // a seek looks at it again
   held_->rows->Seek(from);

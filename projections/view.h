@@ -192,20 +192,33 @@ void View::each_by(std::uint8_t index, const std::string& prefix, F&& f, const s
   if (!after.empty()) from.push_back('\0');
   Cursor entry(*this, from, past(begin), begin);
   if (!entry.valid()) return;
-  // Entries of one prefix are mostly in the order of the rows: stepping beats looking each one up.
-  constexpr int steps_max = 8;
+  // A few rows are sooner looked up than an iterator is made for them. Entries of one prefix are mostly in the
+  // order of the rows: in a longer list stepping beats looking each one up.
+  constexpr int lookups_max = 4, steps_max = 8;
   const std::size_t size = encoded_key_size(typename Row::Key{});
+  int lookups = 0;
+  std::string looked_up;
   std::optional<Cursor> row;
   for (; entry.valid(); entry.next()) {
     if (entry.key().size() < 2 + size)
       return note({Errc::conflict, "an index entry is too short: the store is damaged"});
     const std::string key = row_key(Row::table, entry.key().substr(entry.key().size() - size));
-    if (!row) row.emplace(*this, key, row_key(Row::table + 1, {}));
-    for (int i = 0; i < steps_max && row->valid() && row->key() < key; ++i) row->next();
-    if (!row->valid() || row->key() != key) row->seek(key);
-    if (!row->valid() || row->key() != key)
-      return note({Errc::conflict, std::string("an index entry without its row in table ") + Row::table_name});
-    auto found = row_of<Row>(row->value());
+    bool there = false;
+    if (lookups < lookups_max) {
+      ++lookups;
+      there = get(key, looked_up);
+    } else {
+      if (!row) row.emplace(*this, key, row_key(Row::table + 1, {}));
+      for (int i = 0; i < steps_max && row->valid() && row->key() < key; ++i) row->next();
+      if (!row->valid() || row->key() != key) row->seek(key);
+      there = row->valid() && row->key() == key;
+    }
+    if (!there) {
+      // What could not be read is noted, and may be there.
+      if (status_) note({Errc::conflict, std::string("an index entry without its row in table ") + Row::table_name});
+      return;
+    }
+    auto found = row_of<Row>(row ? row->value() : std::string_view(looked_up));
     if (!found || !goes_on(f, *found)) return;
   }
 }
