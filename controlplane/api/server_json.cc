@@ -10,12 +10,18 @@ namespace {
 
 // How many rows of others are stepped over before the next server's are looked up instead.
 constexpr std::size_t skips_max = 16;
+// So few servers are looked up one by one, as filters know of most that nothing is filed under them.
+constexpr std::size_t lookups_max = 4;
 
 std::string zone_or_default(const std::string& zone) { return zone.empty() ? "nova" : zone; }
 
 // f(row) for every row filed under one of the servers (sorted by id) in `index`.
 template <class Row, class F>
 void each_of(const View& view, std::uint8_t index, const std::vector<ServerId>& servers, F&& f) {
+  if (servers.size() <= lookups_max) {
+    for (const auto& id : servers) view.each_by<Row>(index, encode_key(id), f);
+    return;
+  }
   for (std::size_t at = 0; at < servers.size();) {
     std::size_t skipped = 0;
     bool ended = true;
