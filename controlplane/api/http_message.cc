@@ -178,7 +178,17 @@ std::optional<std::string_view> Request::query_value(std::string_view key) const
   return std::nullopt;
 }
 
+// What is no UTF-8 was Latin-1 in HTTP once (RFC 9110, section 5.5): whoever repeats it writes UTF-8.
 void Request::add_header(std::string_view name, std::string_view value) {
+  if (!valid_utf8(value)) {
+    std::string text;
+    for (const char c : value) {
+      const auto point = static_cast<unsigned char>(c);
+      if (point >= 0x80) text.push_back(static_cast<char>(0xc0 | point >> 6));
+      text.push_back(point >= 0x80 ? static_cast<char>(0x80 | (point & 0x3f)) : c);
+    }
+    return add_header(name, text);
+  }
   const auto at = static_cast<std::uint32_t>(text_.size());
   text_.append(name).append(value);
   headers_.push_back({at, static_cast<std::uint32_t>(name.size()),

@@ -2,7 +2,8 @@
 // no Asio, no socket.
 //
 // Promises: a Request was checked before anyone sees it: its target is decoded, is valid UTF-8 without
-// NUL, has no "." or ".." segment, and its headers are tokens and visible text (RFC 9110, RFC 3986).
+// NUL, has no "." or ".." segment, and its headers are tokens and visible text (RFC 9110, RFC 3986), in valid
+// UTF-8.
 #pragma once
 
 #include <cstdint>

@@ -167,6 +167,11 @@ TEST_CASE("http: targets are decoded, queries keep their order, bodies come whol
   const auto marked = client.ask("\r\nGET /a HTTP/1.1\r\nHost: x\r\nX-Marker:  m 1 \r\n\r\n");
   CHECK(marked.header("X-Seen") == "m 1");
   CHECK(marked.header("Date").size() == 29);
+  const auto seen = [&](const std::string& value) {
+    return client.ask("GET /a HTTP/1.1\r\nHost: x\r\nX-Marker: " + value + "\r\n\r\n").header("X-Seen");
+  };
+  CHECK(seen("M\xc3\xbcller") == "M\xc3\xbcller");
+  CHECK(seen("2.\xb5\xff") == "2.\xc2\xb5\xc3\xbf");  // Latin-1
 }
 
 TEST_CASE("http: bytes arriving one by one are the same request") {
