@@ -1,26 +1,13 @@
 // Any bytes at the HTTP server's socket: well-formed answers or a closed connection, and then the next one.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
-
 #include "controlplane/api/http_server.h"
 #include "controlplane/api/json.h"
 #include "controlplane/api/router.h"
+#include "tests/fuzz/http_ask.h"
 
 using namespace reprise;
 using namespace reprise::api;
 
 namespace {
-
-[[noreturn]] void fail(const char* why) {
-  std::perror(why);
-  std::abort();
-}
 
 class Reading final : public Handler {
  public:
@@ -58,35 +45,14 @@ std::uint16_t port() {
   return server->port();
 }
 
-std::string ask(const std::uint8_t* data, std::size_t size) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port());
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) fail("connect");
-  (void)!::send(fd, data, size, MSG_NOSIGNAL);
-  ::shutdown(fd, SHUT_WR);
-  std::string answer;
-  char piece[4096];
-  for (;;) {
-    pollfd ready{fd, POLLIN, 0};
-    if (::poll(&ready, 1, 60'000) <= 0) fail("it hangs");
-    const auto read = ::recv(fd, piece, sizeof piece, 0);
-    if (read <= 0) break;
-    answer.append(piece, static_cast<std::size_t>(read));
-  }
-  ::close(fd);
-  return answer;
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size > 16384) return 0;  // what one send takes
-  const auto answer = ask(data, size);
-  if (!answer.empty() && !answer.starts_with("HTTP/1.1 ")) fail(answer.c_str());
+  if (size > fuzz::request_bytes_max) return 0;
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  const auto answer = fuzz::ask(port(), bytes);
+  if (!answer.empty() && !answer.starts_with("HTTP/1.1 ")) fuzz::fail(answer.c_str());
   Request request;
-  (void)request.set_target(std::string(reinterpret_cast<const char*>(data), size));
+  (void)request.set_target(bytes);
   return 0;
 }
