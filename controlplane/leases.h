@@ -21,6 +21,8 @@ class Leases {
     std::vector<NodeId> lost;   // to be declared lost
     std::vector<NodeId> held;   // more than a third, and at least two, lapsed together: wait
   };
+  // Asked at every step: looks at the nodes only when a lease may have ended since it last did. Of a node that was
+  // admitted meanwhile the lease begins when it is heard of, or at the next look.
   Lapsed lapsed(const State& state, std::int64_t steady_ms);
   // When the next lease ends, if nobody is heard of until then.
   std::int64_t next_check_ms(std::int64_t steady_ms) const { return steady_ms + lease_ms_ / 4; }
@@ -28,6 +30,7 @@ class Leases {
  private:
   std::int64_t lease_ms_;
   std::map<NodeId, std::int64_t> heard_;
+  std::int64_t none_before_ms_ = 0;  // no lease ends before that, nor then
 };
 
 }  // namespace reprise
