@@ -69,11 +69,13 @@ State::Mark State::mark() const {
 
 void State::roll_back(const Mark& mark) {
   std::size_t i = 0;
+  const auto of_nodes = [this] { return nodes.undo_size() + node_use.undo_size(); };
+  const std::size_t before = of_nodes();
 #define TABLE(Row, member) member.roll_back(mark.sizes[i++]);
 #include "projections/tables.def"
 #undef TABLE
   digest_ = mark.digest;
-  node_columns_.all_stale = true;
+  if (of_nodes() != before) node_columns_.all_stale = true;
 }
 
 const NodeColumns& State::node_columns() const {

@@ -90,6 +90,23 @@ TEST_CASE("rows are found by the beginning of an index key, in order") {
   CHECK(s.table.last_by(Node::by_name, "b") == nullptr);
 }
 
+// What placement scans is kept beside the rows, through folds and roll backs: as if made anew.
+bool columns_are_right(const State& state) {
+  NodeColumns anew;
+  anew.refresh(state);
+  const NodeColumns& kept = state.node_columns();
+  const auto zone_names = [](const NodeColumns& columns) {
+    std::vector<std::string> names;
+    for (const auto number : columns.zone)
+      for (const auto& [name, at] : columns.zones)
+        if (at == number) names.push_back(name);
+    return names;
+  };
+  return kept.ids == anew.ids && kept.state == anew.state && zone_names(kept) == zone_names(anew) &&
+         kept.free_vcpus == anew.free_vcpus && kept.free_ram_mib == anew.free_ram_mib &&
+         kept.free_disk_gib == anew.free_disk_gib;
+}
+
 TEST_CASE("any fold can be undone to any mark, and the state is then as a copy made there") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     INFO("seed " << seed);
@@ -115,6 +132,7 @@ TEST_CASE("any fold can be undone to any mark, and the state is then as a copy m
         next = points.back().next;
         REQUIRE(image_of(state) == points.back().image);
       }
+      if (prng.chance(700)) REQUIRE(columns_are_right(state));
       if (points.size() > 2 && prng.chance(100)) {  // the oldest can no longer be gone back to
         points.erase(points.begin());
         const auto gone = state.forget_before(points[0].mark);
