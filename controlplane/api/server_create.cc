@@ -274,10 +274,11 @@ std::optional<Response> ServerRequest::choose_place(CreateServer& intent) {
         "Policy doesn't allow compute:servers:create:requested_destination to be performed: the host of a "
         "server is an admin's to choose.");
   bool known = zone.empty(), host_known = intent.host.empty();
-  ask_.view().each<Node>([&](const Node& row) {
-    known = known || row.zone == zone;
-    host_known = host_known || row.name == intent.host;
-  });
+  if (!known || !host_known)
+    ask_.view().each<Node>([&](const Node& row) {
+      known = known || row.zone == zone;
+      host_known = host_known || row.name == intent.host;
+    });
   if (!known)
     return ask_.error(
         400, fmt::format("The requested availability zone is not available: no node is in zone {}.", zone));
