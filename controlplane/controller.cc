@@ -10,6 +10,7 @@ constexpr std::size_t pending_max = 2048;
 constexpr std::size_t due_max = 64;
 constexpr std::size_t seen_max = 4096;
 constexpr std::uint32_t careful_after = 3;   // claims in a row without a decision, this one included
+constexpr const char* not_elected = "another controller is elected";
 
 }  // namespace
 
@@ -178,8 +179,12 @@ void Controller::maybe_claim(Now now) {
   }
   if (!candidacy_->elected()) {
     if (std::exchange(end_asked_, false)) answers_ = std::make_shared<Answers>();  // an old end proves nothing later
-    status_.reason = "another controller is elected";
+    status_.reason = not_elected;
     return;
+  }
+  if (status_.reason == not_elected) {
+    status_.reason = "it is elected, and reads to the end of the log before it claims";
+    ports_.say("controller: elected");
   }
   if (answers_->end_failed.exchange(false)) {
     end_asked_ = false;
