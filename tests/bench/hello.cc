@@ -1,5 +1,5 @@
-// reprise_hello PORT: the least that Boost.Beast can do with a request, for the api to be measured against:
-// two threads, keep-alive, one constant answer of a server's size.
+// reprise_hello PORT [BYTES]: the least that Boost.Beast can do with a request, for the api to be measured against:
+// two threads, keep-alive, one constant answer of so many bytes (without: of a server's size).
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 #include <cstdio>
@@ -12,7 +12,7 @@ namespace {
 namespace http = boost::beast::http;
 using boost::asio::ip::tcp;
 
-constexpr std::size_t answer_bytes = 1800;  // what GET of one server answers
+std::size_t answer_bytes = 1800;  // what GET of one server answers
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
@@ -54,7 +54,8 @@ void accept(tcp::acceptor& acceptor) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::fputs("usage: reprise_hello PORT\n", stderr), 2;
+  if (argc != 2 && argc != 3) return std::fputs("usage: reprise_hello PORT [BYTES]\n", stderr), 2;
+  if (argc == 3) answer_bytes = std::strtoull(argv[2], nullptr, 10);
   boost::asio::io_context context;
   tcp::acceptor acceptor(
       context, {boost::asio::ip::make_address("127.0.0.1"), static_cast<unsigned short>(std::atoi(argv[1]))});

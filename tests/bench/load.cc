@@ -1,10 +1,11 @@
-// reprise_load: clients that ask a running server as fast as it answers, and what that took. One JSON object
-// a line.
+// reprise_load: clients that ask a running server as fast as it answers, and what that took. One JSON object a line.
 //
-//   reprise_load [-c CLIENTS] [-n REQUESTS] [-H HEADER]… METHOD URL [BODY]   {i} in URL and BODY is the
-//   request's number reprise_load [-n SERVERS] [-H HEADER]… active URL BODY    one after the other: POST,
-//   then GET until it is ACTIVE reprise_load [-n SERVERS] [-H HEADER]… burst URL BODY     all at once: from
-//   the first POST to the last ACTIVE
+//   reprise_load [-c CLIENTS] [-n REQUESTS] [-t SECONDS] [-H HEADER]… METHOD URL [BODY]
+//       whichever of REQUESTS and SECONDS ends first; {i} in URL and BODY is the request's number
+//   reprise_load [-n SERVERS] [-H HEADER]… active URL BODY
+//       one after the other: POST, then GET until it is ACTIVE
+//   reprise_load [-n SERVERS] [-H HEADER]… burst URL BODY
+//       all at once: from the first POST to the last ACTIVE
 #include <fmt/format.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -127,14 +128,15 @@ void print(std::vector<double> times, double seconds, const std::map<int, std::s
   for (const auto& [status, count] : statuses)
     list += fmt::format("{}\"{}\":{}", list.empty() ? "" : ",", status, count);
   fmt::print(
-      "{{\"requests\":{},\"seconds\":{:.3f},\"per_second\":{:.1f},\"p50_ms\":{:.3f},\"p99_ms\":{:.3f},\"max_"
-      "ms\":{:.3f},\"statuses\":{{{}}}}}\n",
+      "{{\"requests\":{},\"seconds\":{:.3f},\"per_second\":{:.1f},\"p50_ms\":{:.3f},\"p99_ms\":{:.3f},"
+      "\"p999_ms\":{:.3f},\"max_ms\":{:.3f},\"statuses\":{{{}}}}}\n",
       times.size(), seconds, static_cast<double>(times.size()) / seconds, quantile(times, 0.5),
-      quantile(times, 0.99), times.empty() ? 0 : times.back(), list);
+      quantile(times, 0.99), quantile(times, 0.999), times.empty() ? 0 : times.back(), list);
 }
 
 struct Options {
   std::size_t clients = 1, requests = 1000;
+  double seconds = 3600;
   std::vector<std::string> headers;
   std::vector<std::string> words;
 };
@@ -147,6 +149,7 @@ void load(const Options& options) {
   std::vector<double> times;
   std::map<int, std::size_t> statuses;
   const auto begin = Clock::now();
+  const auto in_time = [&] { return ms_since(begin) < options.seconds * 1000; };
   std::vector<std::thread> threads;
   for (std::size_t c = 0; c < options.clients; ++c)
     threads.emplace_back([&] {
@@ -154,7 +157,7 @@ void load(const Options& options) {
       std::vector<double> mine;
       std::map<int, std::size_t> seen;
       std::string answer;
-      for (std::size_t i; (i = next++) < options.requests;) {
+      for (std::size_t i; in_time() && (i = next++) < options.requests;) {
         const auto asked = Clock::now();
         ++seen[client.ask(options.words[0], filled(url.path, i), filled(body, i), answer)];
         mine.push_back(ms_since(asked));
@@ -234,6 +237,7 @@ int main(int argc, char** argv) {
     const auto value = [&] { return i + 1 < argc ? std::string(argv[++i]) : std::string(); };
     if (word == "-c") options.clients = std::strtoull(value().c_str(), nullptr, 10);
     else if (word == "-n") options.requests = std::strtoull(value().c_str(), nullptr, 10);
+    else if (word == "-t") options.seconds = std::atof(value().c_str());
     else if (word == "-H") options.headers.push_back(value());
     else options.words.push_back(word);
   }
@@ -243,7 +247,7 @@ int main(int argc, char** argv) {
   else if (options.words.size() >= 2) load(options);
   else
     return fmt::print(stderr,
-                      "usage: reprise_load [-c CLIENTS] [-n REQUESTS] [-H HEADER]… METHOD|active|burst URL "
+                      "usage: reprise_load [-c CLIENTS] [-n REQUESTS] [-t SECONDS] [-H HEADER]… METHOD|active|burst URL "
                       "[BODY]\n"),
            2;
 }
