@@ -93,6 +93,10 @@ Topic topic_of(const rd_kafka_message_t* m) {
   return all_topics[reinterpret_cast<std::uintptr_t>(m->_private) & 3];
 }
 
+// An idempotent librdkafka sends nothing more while so many messages of a partition are not acknowledged, and until then
+// its thread spins over those that wait (linger.ms=0). So they wait here, and go together.
+constexpr std::size_t in_flight_max = 5;
+
 // A topic's limit is for a whole batch: one that holds more than one entry must fit the smallest of them.
 constexpr std::size_t batch_bytes_max = topic_rules(Topic::heartbeats).entry_bytes_max;
 
@@ -158,6 +162,7 @@ void Session::pump(Topic topic) {
     lane.state = Lane::State::closed;
     lane.stale = true;
   }
+  if (lane.sent.size() >= in_flight_max) return;
   while (!lane.waiting.empty() && failure_.empty()) {
     const bool alone = lane.state == Lane::State::closed;
     if (!alone && lane.state != Lane::State::open) return;
