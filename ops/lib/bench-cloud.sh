@@ -2,7 +2,7 @@
 #
 # - figure NAME VALUE UNIT LIMIT GOAL [lower]   one line; a goal of at most 1 beside a limit is of their ratio
 # - start_cloud NODES ROLES [SECONDS]   a cloud in $scratch/cloud is served by $serve and has caught up; $api and $token are
-#   set. $log_place and $lease_ms, where set, go into its configuration
+#   set. $log_place, $lease_ms and $verify_share, where set, go into its configuration
 # - stop_cloud [KEEP]    ends it; its folder stays with KEEP 1
 # - load …               reprise_load with the token
 # - worked_for PID       processor seconds of its threads that live, to the nanosecond;  resident PID: MB
@@ -36,6 +36,8 @@ rate_burst = 10000000.0
 place = "${log_place:-embedded}"
 [controller]
 lease_ms = ${lease_ms:-3600000}
+[verify]
+cpu_share = ${verify_share:-0.05}
 [agent]
 node = "bench"
 compute = "simulated"
