@@ -521,7 +521,9 @@ end_idle:
        judge(head[api], last_claim[api], x, next[api]);
        next[api]++;
        assert(extends || is_void);       /* one history */
+#ifndef WITHOUT_claim
        assert(!extends || is_claim(x) || claim_of(x) == last_claim[api]);  /* one leads */
+#endif
        if
        :: extends ->
           apply(api, x);
