@@ -350,8 +350,19 @@ void Controller::add(Draft& draft, Decision decision, const Intent* intent) {
   draft.record.decisions.push_back(std::move(decision));
 }
 
+// Each heartbeat of each node comes by here: a draft would first forget all that has expired since the last record, and
+// undo it when nothing follows.
+bool Controller::anything_to_decide(Now now) {
+  if (!pending_reports_.empty() || !pending_intents_.empty()) return true;
+  if (const auto due = next_deadline(state_); due && *due <= std::max(tip_.at_ms, time_.at(now))) return true;
+  auto lapsed = leases_.lapsed(state_, now.steady_ms);
+  status_.held = std::move(lapsed.held);
+  return !lapsed.lost.empty();
+}
+
 // A record out of what is pending; false: nothing was.
 bool Controller::build_record(Now now) {
+  if (!anything_to_decide(now)) return false;
   for (std::size_t most = options_.batch_max;; most /= 2) {
     const auto mark = state_.mark();
     Draft draft = open_draft(now);

@@ -106,6 +106,7 @@ class Controller final : SeenHashes {
   void poll_inputs();
   void poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs);
   void hear_heartbeats(Now now);
+  bool anything_to_decide(Now now);
   bool build_record(Now now);
   Draft open_draft(Now now);
   void fill(Draft& draft, Now now, std::size_t most);
