@@ -111,6 +111,6 @@ start_hello() {
 stop_hello() { kill "$hello"; wait "$hello" || true; }
 
 start_kafka() {  # BROKERS: sets $kafka, the place of a log, less the cluster's name
-  kafka=kafka:$("$here/kafka" up "$1" --state "$scratch/kafka")
+  kafka=kafka:$("$here/kafka" up "$1" --state "$scratch/kafka" {figures}>&-)
 }
 stop_kafka() { [[ ! -e $scratch/kafka/cluster ]] || "$here/kafka" down --wipe --state "$scratch/kafka"; }

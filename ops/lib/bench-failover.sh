@@ -7,7 +7,12 @@
 declare -A served ports
 session_ms=2000  # of a candidate: events/kafka_log.h
 
-moment() { date -d "${1%% *}" +%s%3N; }  # of a line of a server's log
+# moment LOG WORDS: of the first line with them
+moment() {
+  local line
+  line=$(grep -m 1 "$2" "$1") || fail "nothing in $1 says '$2'" "did another one lead?"
+  date -d "${line%% *}" +%s%3N
+}
 leads() {  # in its own words
   [[ $(curl -sS -H "X-Auth-Token: $token" "http://127.0.0.1:${ports[$1]}/status" | jq -r .controller.role) == leading ]]
 }
@@ -17,14 +22,22 @@ who_leads() { if leads a; then leader=a other=b; elif leads b; then leader=b oth
 ask() {
   local key='ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK8rA8siFfn9Vls+SAnJYwWi6hXS8p8PeXV0D0kWk6wH bench'
   answered 201 "${@:2}" POST "http://127.0.0.1:${ports[$1]}/compute/v2.1/os-keypairs" \
-    "{\"keypair\":{\"name\":\"k$((++asked))-{i}\",\"public_key\":\"$key\"}}" >/dev/null
+    "{\"keypair\":{\"name\":\"k$((++keys))-{i}\",\"public_key\":\"$key\"}}" >/dev/null
+}
+
+# Three seconds long, in which the other one joins the group, if it is new.
+leads_on() {
+  local was
+  who_leads || return 1
+  was=$leader
+  ask "$other" -n 100000 -t 3
+  who_leads && [[ $leader == "$was" ]]
 }
 
 # fault SIGNAL: a line of milliseconds in $scratch/SIGNAL: detection, takeover, outage
 fault() {
   local leader other begun answered elected leading
-  until_within 60 'one controller leads' who_leads
-  ask "$other" -n 100000 -t 3  # meanwhile it has joined the group, if it is new
+  until_within 60 'one controller leads and goes on leading' leads_on
   : > "$scratch/$leader.log"
   : > "$scratch/$other.log"
   [[ $1 != KILL ]] || disown "${served[$leader]}"  # the shell says nothing of its end
@@ -32,8 +45,8 @@ fault() {
   kill -"$1" "${served[$leader]}"
   ask "$other" -n 1
   answered=$(ms_now)
-  elected=$(moment "$(grep -m 1 'controller: elected' "$scratch/$other.log")")
-  leading=$(moment "$(grep -m 1 'controller: leading' "$scratch/$other.log")")
+  elected=$(moment "$scratch/$other.log" 'controller: elected')
+  leading=$(moment "$scratch/$other.log" 'controller: leading')
   echo "$((elected - begun)) $((leading - elected)) $((answered - begun))" >> "$scratch/$1"
   if [[ $1 == KILL ]]; then
     gone_within 10 "${served[$leader]}"
@@ -55,7 +68,7 @@ said() {
 }
 
 bench_failover() {
-  local name asked=0 signal how
+  local name keys=0 signal how round
   start_kafka 3
   log_place=$kafka/cloud
   ports=([a]=$port [b]=$((port + 1)))
