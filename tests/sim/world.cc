@@ -143,14 +143,16 @@ class World {
   // Until all rests, and hosts and state agree; how long that took.
   std::int64_t settle(std::int64_t ms_max, const std::string& when) {
     const std::int64_t since = now();
+    std::int64_t told_ms = since;  // when all that live had last told everything
     std::string unsettled = "not looked";
     while (ok() && !unsettled.empty()) {
       if (now() > since + ms_max) ground_.violate(fmt::format("did not settle {}: {}", when, unsettled));
       advance(now() + 5'000);
       unsettled = what_is_unsettled();
       const auto silent = checker_.silent_after_gap();
-      if (!silent.empty() && now() > since + silent_ms_max) ground_.violate(silent);
-      if (!silent.empty()) unsettled = silent;
+      if (silent.empty()) told_ms = now();
+      else unsettled = silent;
+      if (now() > told_ms + silent_ms_max) ground_.violate(silent);
     }
     if (ok()) checker_.at_rest(state());
     return now() - since;
