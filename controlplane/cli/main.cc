@@ -88,7 +88,7 @@ class Program {
     events->add_option("--object", events_.object, "only what names this id");
     runs(events, events_, run_events);
     auto* why = command(app_, "why", "how an object came to be as it is");
-    why->add_option("ID", why_.id, "of a server, volume, port, image, network, node …")->required();
+    why->add_option("OBJECT", why_.object, "the name or UUID of a server, volume, port, image, network, node …; of one that is gone the UUID")->required();
     runs(why, why_, run_why);
   }
 

@@ -1,7 +1,5 @@
 #include "controlplane/cli/process_status.h"
 
-#include <fmt/format.h>
-
 #include "controlplane/story/why.h"
 
 namespace reprise::cli {
@@ -38,19 +36,16 @@ void register_process_routes(api::Api& api, const ProcessStatusSource& source) {
       return api::json_response(200, story::status_json(ask.view(), &running) + "\n");
     });
   });
-  api.read(api::Service::none, "/why/{id}", api::Need::admin, [&api](Ask&) {
+  api.read(api::Service::none, "/why/{object}", api::Need::admin, [&api](Ask&) {
     return api::on_worker(api, [&api](Ask& ask) -> Plan {
-      const auto id = ask.id<AnyId>(0);
-      if (!id)
-        return ask.error(
-            400, fmt::format("'{}' is no id: give the UUID of a server, volume, port, node …", ask.param(0)));
       const story::Source from{
           .view_at = [&api](Seq seq) { return api.backend().view_at(seq); },
           .read_records = [&api](Seq first,
                                  std::size_t max) { return api.backend().read_records(first, max); }};
-      auto told = story::why_json(ask.view(), from, *id);
+      auto told = story::why_json(ask.view(), from, ask.param(0));
       if (told) return api::json_response(200, std::move(*told) + "\n");
-      return ask.error(told.error().code == Errc::not_found ? 404 : 503, told.error().text);
+      const auto code = told.error().code;
+      return ask.error(code == Errc::not_found ? 404 : code == Errc::conflict ? 409 : 503, told.error().text);
     });
   });
 }

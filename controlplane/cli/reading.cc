@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "controlplane/cli/answer.h"
+#include "controlplane/cli/http_client.h"
 #include "controlplane/story/event_line.h"
 #include "controlplane/story/status.h"
 #include "controlplane/story/why.h"
@@ -86,18 +87,13 @@ int run_status(const StatusOptions& options) {
 }
 
 int run_why(const WhyOptions& options) {
-  const auto id = AnyId::parse(options.id);
-  if (!id)
-    return fail(options.common, Errc::invalid,
-                fmt::format("'{}' is no id: give the UUID of a server, volume, port, node …", options.id)),
-           exit_usage;
   const auto answer = ask(
-      options.common, [&](const OnlineCloud& cloud) { return cloud.get("/why/" + id->str()); },
+      options.common, [&](const OnlineCloud& cloud) { return cloud.get("/why/" + url_escaped(options.object)); },
       [&](const OfflineCloud& cloud) {
         const story::Source source{
             .view_at = [&](Seq seq) { return View::at(cloud.snapshot(), seq); },
             .read_records = [&](Seq from, std::size_t max) { return cloud.read_records(from, max); }};
-        return story::why_json(cloud.view(), source, *id);
+        return story::why_json(cloud.view(), source, options.object);
       });
   return print(options.common, answer, why_text);
 }

@@ -23,7 +23,7 @@ int run_events(const EventsOptions& options);
 
 struct WhyOptions {
   Common common;
-  std::string id;
+  std::string object;  // its name or UUID
 };
 int run_why(const WhyOptions& options);
 

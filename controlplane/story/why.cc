@@ -157,8 +157,10 @@ class Teller {
 
 }  // namespace
 
-Result<std::string> why_json(const View& now, const Source& source, AnyId object) {
-  return Teller(now, source, object).tell();
+Result<std::string> why_json(const View& now, const Source& source, std::string_view word) {
+  const auto object = object_of(now, word);
+  if (!object) return object.error();
+  return Teller(now, source, *object).tell();
 }
 
 }  // namespace reprise::story

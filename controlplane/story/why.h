@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "projections/runner.h"
@@ -20,7 +21,8 @@ inline constexpr std::size_t steps_max = 500;    // the last ones; how many are 
 inline constexpr std::size_t weighings_max = 8;  // each folds the state of its seq
 inline constexpr std::size_t weighed_nodes_max = 64;
 
-// The story as JSON (see why_text() for its fields). not_found: the log never named that object.
-Result<std::string> why_json(const View& now, const Source& source, AnyId object);
+// The story as JSON (see why_text() for its fields), of what the word means (object_of()): an id, or a name. not_found:
+// the log never named that object, or nothing is called so; conflict: several are.
+Result<std::string> why_json(const View& now, const Source& source, std::string_view word);
 
 }  // namespace reprise::story

@@ -40,6 +40,15 @@ bool says(const Error& error, const std::string& words) {
   return error.text.find(words) != std::string::npos;
 }
 
+// What brokers were told they show a moment later: opened again until its error (none: Errc::ok) is as wanted.
+Result<std::unique_ptr<Log>> open_until(const KafkaPlace& place, const std::function<bool(const Error&)>& as_wanted) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  for (;;) {
+    auto log = open_kafka_log(place);
+    if (as_wanted(log ? Error{} : log.error()) || std::chrono::steady_clock::now() >= deadline) return log;
+  }
+}
+
 // Another process that stands; its words come through a pipe.
 class Stander {
  public:
@@ -107,8 +116,10 @@ TEST_CASE(
   // The remedies, followed, but for the topic that cannot be mended: then only that is left.
   brokers.set(events, {{"retention.ms", "-1"}, {"message.timestamp.type", "LogAppendTime"}});
   brokers.set(intents, {{"message.timestamp.type", "LogAppendTime"}, {"retention.ms", "-1"}});
-  const auto left = open_kafka_log(place);
+  const auto left =
+      open_until(place, [&](const Error& error) { return !says(error, events) && !says(error, intents); });
   REQUIRE(says(left.error(), reports + " has 3 partitions"));
+  INFO(left.error().text);
   REQUIRE(!says(left.error(), events));
   REQUIRE(!says(left.error(), intents));
 
@@ -118,7 +129,7 @@ TEST_CASE(
   REQUIRE(open_kafka_log(other).error().code == Errc::invalid);
   brokers.set(other.cluster + ".events",
               {{"retention.ms", "-1"}, {"message.timestamp.type", "LogAppendTime"}});
-  must_open(other);
+  REQUIRE(open_until(other, [](const Error& error) { return error.code == Errc::ok; }).ok());
   must_open(other, {.create = false});
 }
 

@@ -334,7 +334,7 @@ TEST_CASE("a past that was cut: 410 and from when on, and what still tells of it
   const story::Source source{
       .view_at = [&](Seq seq) { return backend.view_at(seq); },
       .read_records = [&](Seq at, std::size_t max) { return backend.read_records(at, max); }};
-  const auto why = story::why_json(now, source, *AnyId::parse(id));
+  const auto why = story::why_json(now, source, id);
   REQUIRE(why.ok());
   CHECK(why->find("ServerPlaced") != std::string::npos);
   CHECK(why->find("\"weighed\"") == std::string::npos);

@@ -19,7 +19,7 @@ Result<std::string> why(ApiCloud& cloud, const std::string& id) {
   const story::Source source{
       .view_at = [&](Seq seq) { return backend.view_at(seq); },
       .read_records = [&](Seq from, std::size_t max) { return backend.read_records(from, max); }};
-  return story::why_json(backend.view(), source, *AnyId::parse(id));
+  return story::why_json(backend.view(), source, id);
 }
 
 boost::json::value parsed(const Result<std::string>& text) {
@@ -115,6 +115,20 @@ TEST_CASE("what was deleted can still be explained, and what never was is said")
   const auto never = why(cloud, "00000000-0000-4000-8000-000000000001");
   REQUIRE_FALSE(never.ok());
   CHECK(never.error().code == Errc::not_found);
+}
+
+TEST_CASE("why takes a name that one object has; of several it says which they are") {
+  ApiCloud cloud(1);
+  cloud.add_network();
+  const auto id = cloud.add_server("one");
+  CHECK(parsed(why(cloud, "one")).at("id") == boost::json::value(id));
+  cloud.add_server("two");
+  const auto second = cloud.add_server("two");
+  const auto several = why(cloud, "two");
+  REQUIRE_FALSE(several.ok());
+  CHECK(several.error().code == Errc::conflict);
+  CHECK(several.error().text.find("server " + second) != std::string::npos);
+  CHECK(why(cloud, "none").error().code == Errc::not_found);
 }
 
 TEST_CASE("status: head and digest are the state's own, and what waits says for whom") {
