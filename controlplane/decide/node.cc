@@ -50,8 +50,10 @@ Events declare_dead(const State& s, const DeclareNodeDead& i, const Context& c) 
   const Node* node = s.nodes.find(i.id);
   if (!node) return no_node(i.id);
   if (node->state == NodeState::up)
-    return refuse(Refusal::wrong_state, fmt::format("Node {} is up: it was heard of. Power it off first, and wait until it is lost.", node->name), node->object());
-  if (node->state == NodeState::dead) return refuse(Refusal::wrong_state, fmt::format("Node {} was declared dead already.", node->name), node->object());
+    return refuse(Refusal::wrong_state,
+                  fmt::format("Node {} is up: it was heard of. Power it off first, and wait until it is lost.", node->name), node->object());
+  if (node->state == NodeState::dead)
+    return refuse(Refusal::wrong_state, fmt::format("Node {} was declared dead already.", node->name), node->object());
   // After a gap everything is told anew, by whoever has seen it: the same holds here (see agent_started()).
   Events events{NodeDead{.id = i.id, .by = c.user()}, ReportsSkipped{.node = i.id}};
   s.servers.each_by(Server::by_node, encode_key(i.id), [&](const Server& row) {

@@ -17,7 +17,10 @@ double seconds(const std::function<void()>& work) {
 void print(const Figure& figure) {
   const double ratio = figure.limit ? (figure.lower_is_better ? figure.limit / figure.value : figure.value / figure.limit) : 0;
   std::string holds = "null";
-  if (figure.goal) holds = (figure.limit ? ratio >= figure.goal : figure.lower_is_better ? figure.value <= figure.goal : figure.value >= figure.goal) ? "true" : "false";
+  if (figure.goal) {
+    const bool held = figure.limit ? ratio >= figure.goal : figure.lower_is_better ? figure.value <= figure.goal : figure.value >= figure.goal;
+    holds = held ? "true" : "false";
+  }
   const auto number = [](double value) { return value ? fmt::format("{:.4g}", value) : std::string("null"); };
   fmt::print("{{\"name\":\"{}\",\"value\":{},\"unit\":\"{}\",\"limit\":{},\"ratio\":{},\"goal\":{},\"holds\":{}}}\n", figure.name,
              number(figure.value), figure.unit, number(figure.limit), number(ratio), number(figure.goal), holds);

@@ -309,10 +309,13 @@ void Checker::compare_host(NodeProcess& node, const State& s) {
     const Server* row = s.servers.find(key.first);
     if (!row || row->node != id) return ground_.violate(fmt::format("{} holds domain {}, which is not its own", node.facts().name, key.first.str()));
     if (server.running && !running_.emplace(key.first, node.facts().name).second) return ground_.violate("a server runs twice: " + key.first.str());
-    if (server.running != (row->status == ServerStatus::active)) return ground_.violate(fmt::format("server {} runs: {}, but its status is {}", key.first.str(), server.running, static_cast<int>(row->status)));
+    if (server.running != (row->status == ServerStatus::active))
+      return ground_.violate(fmt::format("server {} runs: {}, but its status is {}", key.first.str(), server.running,
+                                         static_cast<int>(row->status)));
     if (!server.running) continue;
     s.ports.each_by(Port::by_server, encode_key(row->id), [&](const Port& port) {
-      if (!ports.in_force || !ports.ports.contains({port.id, port.born})) ground_.violate(fmt::format("server {} runs without its port {}", row->id.str(), port.id.str()));
+      if (!ports.in_force || !ports.ports.contains({port.id, port.born}))
+        ground_.violate(fmt::format("server {} runs without its port {}", row->id.str(), port.id.str()));
       return true;
     });
   }

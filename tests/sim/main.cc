@@ -117,7 +117,8 @@ class Fleet {
     if (first == polled.end()) return;
     const auto flight = std::next(flights_.begin(), first - polled.begin());
     if (!flight->child.join()) fail(flight->child.said(), flight->seed);
-    else if (options_.twice && !same_again(*flight)) fail(fmt::format("seed {} failed: it, or one soon after it, ends otherwise in a second process\n", flight->seed), flight->seed);
+    else if (options_.twice && !same_again(*flight))
+      fail(fmt::format("seed {} failed: it, or one soon after it, ends otherwise in a second process\n", flight->seed), flight->seed);
     else add(flight->child.said());
     flights_.erase(flight);
   }

@@ -63,7 +63,7 @@ void ControllerProcess::start() {
   if (controller_) return;
   client_name_ = name_ + "." + std::to_string(++lives_);
   client_ = ground_.log->client(client_name_);
-  task_ = std::make_unique<Task>(ground_, [this] { 
+  task_ = std::make_unique<Task>(ground_, [this] {
     Now now = ground_.now();
     now.wall_ms += skew_ms_;
     return controller_->step(now);

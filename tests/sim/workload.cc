@@ -263,7 +263,8 @@ void Wish::identity(IntentType type) {
     case IntentType::DeleteRole: return set(DeleteRole{.id = on(s_.roles)});
     case IntentType::AssignRole: return set(AssignRole{.project = any(s_.projects), .user = any(s_.users), .role = any(s_.roles)});
     case IntentType::UnassignRole: return set(UnassignRole{.project = any(s_.projects), .user = other_user(), .role = any(s_.roles)});
-    case IntentType::RevokeToken: return set(RevokeToken{.audit_id = fresh(), .expires_ms = static_cast<std::int64_t>(1'700'001'000'000 + prng_.below(600'000))});
+    case IntentType::RevokeToken:
+      return set(RevokeToken{.audit_id = fresh(), .expires_ms = static_cast<std::int64_t>(1'700'001'000'000 + prng_.below(600'000))});
     case IntentType::SetQuota: {
       const auto most = prng_.between(2, 12);
       return set(SetQuota{.project = on(s_.projects), .instances = most, .cores = -1, .ram_mib = -1, .volumes = most,

@@ -202,7 +202,8 @@ class World {
     s.nodes.each([&](const Node& row) { if (row.state != NodeState::up) why = fmt::format("node {} is not up: {}", row.name, row.reason); });
     s.servers.each([&](const Server& row) {
       if (row.task != TaskState::none || row.deadline_ms || row.tenure == Tenure::unplacing)
-        why = fmt::format("server {} status {} task {} tenure {} fault {}", row.id.str(), static_cast<int>(row.status), static_cast<int>(row.task), static_cast<int>(row.tenure), row.fault);
+        why = fmt::format("server {} status {} task {} tenure {} fault {}", row.id.str(), static_cast<int>(row.status),
+                          static_cast<int>(row.task), static_cast<int>(row.tenure), row.fault);
     });
     s.volumes.each([&](const Volume& row) {
       if (row.deadline_ms) why = fmt::format("volume {} status {} fault {}", row.id.str(), static_cast<int>(row.status), row.fault);

@@ -37,7 +37,8 @@ TEST_CASE("events in words and as JSON") {
        R"({"type":"FlavorCreated","id":"m1.tiny","vcpus":1})"},
       {PortCreated{.id = PortId{1, 1}, .mac = {0x020000000001}, .fixed = {{SubnetId{1, 3}, {0x0a000005}}}, .admin_up = false},
        "PortCreated v1 mac=02:00:00:00:00:01 fixed=[(subnet=00000000-0000-0001-0000-000000000003 address=10.0.0.5)]",
-       R"({"type":"PortCreated","id":"00000000-0000-0001-0000-000000000001","mac":"02:00:00:00:00:01","fixed":[{"subnet":"00000000-0000-0001-0000-000000000003","address":"10.0.0.5"}]})"},
+       R"({"type":"PortCreated","id":"00000000-0000-0001-0000-000000000001","mac":"02:00:00:00:00:01",)"
+       R"("fixed":[{"subnet":"00000000-0000-0001-0000-000000000003","address":"10.0.0.5"}]})"},
       {SubnetCreated{.prefix = 24, .dhcp = false, .pools = {{{1}, {2}}}, .dns = {{0x08080808}}},
        "SubnetCreated prefix=24 pools=[0.0.0.1-0.0.0.2] dns=[8.8.8.8]",
        R"({"type":"SubnetCreated","prefix":24,"pools":["0.0.0.1-0.0.0.2"],"dns":["8.8.8.8"]})"},
@@ -46,7 +47,8 @@ TEST_CASE("events in words and as JSON") {
       {IntentRefused{.refusal = static_cast<std::uint16_t>(Refusal::no_valid_host), .text = "none fits", .object = AnyId{1, 1},
                      .counts = {0, 2, 0, 0, 0, 1}, .nodes = {{host, 5}}},
        "IntentRefused refusal=no_valid_host text=\"none fits\" object=v1 counts=(node_lost=2 no_ram=1) nodes=[(node=host-1 reason=no_ram)]",
-       R"({"type":"IntentRefused","refusal":"no_valid_host","text":"none fits","object":"00000000-0000-0001-0000-000000000001","counts":{"node_lost":2,"no_ram":1},"nodes":[{"node":"00000000-0000-0001-0000-000000000002","reason":"no_ram"}]})"},
+       R"({"type":"IntentRefused","refusal":"no_valid_host","text":"none fits","object":"00000000-0000-0001-0000-000000000001",)"
+       R"("counts":{"node_lost":2,"no_ram":1},"nodes":[{"node":"00000000-0000-0001-0000-000000000002","reason":"no_ram"}]})"},
       {VolumeCreated{.id = VolumeId{1, 1}, .metadata = {"a", "b c"}}, "VolumeCreated v1 metadata=(a=\"b c\")",
        R"({"type":"VolumeCreated","id":"00000000-0000-0001-0000-000000000001","metadata":{"a":"b c"}})"},
       {ServerCreated{.id = v1, .user_data_sealed = std::vector<std::uint8_t>(300)}, "ServerCreated v1 user_data_sealed=(300 bytes)",
