@@ -10,6 +10,7 @@ constexpr std::size_t pending_max = 2048;
 constexpr std::size_t due_max = 64;
 constexpr std::size_t seen_max = 4096;
 constexpr std::uint32_t careful_after = 3;   // claims in a row without a decision, this one included
+constexpr std::int64_t missing_gap_ms = 5'000;  // entries were there again, if they were not missed for so long
 constexpr const char* not_elected = "another controller is elected";
 
 }  // namespace
@@ -44,11 +45,14 @@ std::int64_t Controller::step(Now now) {
   else if (claimed && candidacy_ && !candidacy_->elected()) depose(now, "another was elected");
   if (status_.role == Role::following) maybe_claim(now);
   if (status_.role == Role::leading) lead(now);
+  if (!events_) return missing_[Topic::events].again_ms;
   if (status_.role == Role::following && claim_not_before_ > now.steady_ms) return claim_not_before_;
   if (!in_flight_.empty()) return in_flight_.front().sent_ms + options_.append_deadline_ms + 1;
   std::int64_t next = leases_.next_check_ms(now.steady_ms);
   if (status_.role == Role::leading)
     if (const auto due = next_deadline(state_)) next = std::min(next, now.steady_ms + std::max<std::int64_t>(1, *due - time_.at(now)));
+  for (const auto& [topic, missing] : missing_)
+    if (missing.again_ms > now.steady_ms) next = std::min(next, missing.again_ms);
   return next;
 }
 
@@ -56,8 +60,11 @@ std::int64_t Controller::step(Now now) {
 
 void Controller::read_events(Now now) {
   if (!events_) {
+    auto& again_ms = missing_[Topic::events].again_ms;
+    if (now.steady_ms < again_ms) return;
     auto reader = ports_.log->open_reader(Topic::events, head_.offset + 1, ports_.wake);
     if (!reader) {
+      again_ms = now.steady_ms + options_.backoff_ms;
       status_.reason = reader.error().text;
       return;
     }
@@ -67,14 +74,29 @@ void Controller::read_events(Now now) {
     auto entries = events_->poll(poll_entries);
     if (!entries) {
       if (entries.error().code == Errc::unreachable || entries.error().code == Errc::again) return;
-      return stop(entries.error().text);
+      if (entries.error().code != Errc::not_found || stays_missing(Topic::events, now)) return stop(entries.error().text);
+      events_.reset();
+      if (status_.role != Role::following) depose(now, entries.error().text);
+      status_.reason = entries.error().text;
+      return;
     }
     if (entries->empty()) return;
+    missing_[Topic::events] = {};
     for (const auto& entry : *entries) {
       take_entry(entry, now);
       if (status_.role == Role::stopped) return;
     }
   }
+}
+
+// Kafka's next leader of a topic may not know for a moment of all that the one before gave: it is asked again, and only what
+// stays away is lost.
+bool Controller::stays_missing(Topic topic, Now now) {
+  auto& missing = missing_[topic];
+  if (!missing.last_ms || now.steady_ms - *missing.last_ms > missing_gap_ms) missing.since_ms = now.steady_ms;
+  missing.last_ms = now.steady_ms;
+  missing.again_ms = now.steady_ms + options_.backoff_ms;
+  return now.steady_ms - missing.since_ms > options_.missing_ms;
 }
 
 void Controller::take_entry(const Entry& entry, Now now) {
@@ -251,7 +273,8 @@ std::int64_t Controller::consumed(Topic topic) const {
   return at == next_offset_.end() ? 0 : at->second;
 }
 
-void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs) {
+void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs, Now now) {
+  if (now.steady_ms < missing_[topic].again_ms) return;
   if (!reader) {
     auto opened = ports_.log->open_reader(topic, consumed(topic), ports_.wake);
     if (!opened) return;
@@ -263,13 +286,14 @@ void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::d
       const std::int64_t position = reader->position();
       const auto begin = ports_.log->begin(topic);
       if (!begin) return;
-      if (*begin <= position)
+      if (*begin <= position && stays_missing(topic, now))
         return stop(fmt::format("{} ends before offset {}, although what stood before it was decided: it has lost entries; "
                                 "`reprise log repair` fills them up", topic_name(topic), position));
       // Behind retention. Lost intents become an event when the first one that is kept is decided; of reports, agents send
       // again what was not taken.
-      auto opened = ports_.log->open_reader(topic, *begin, ports_.wake);
+      auto opened = ports_.log->open_reader(topic, std::max(*begin, position), ports_.wake);
       if (!opened) return;
+      if (*begin <= position) return void(reader = std::move(*opened));
       ports_.say(fmt::format("{} from offset {} to {} were not kept long enough to be decided: they are lost", topic_name(topic),
                              position, *begin - 1));
       reader = std::move(*opened);
@@ -278,6 +302,7 @@ void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::d
     if (!entries && (entries.error().code == Errc::broken || entries.error().code == Errc::denied)) return stop(entries.error().text);
     if (!entries) return;
     if (entries->empty()) return;
+    missing_[topic] = {};
     for (auto& entry : *entries) {
       Input input{.position = {topic, 0, entry.offset}, .bytes = std::move(entry.bytes)};
       if (topic == Topic::intents) {
@@ -290,9 +315,9 @@ void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::d
   }
 }
 
-void Controller::poll_inputs() {
-  poll_topic(Topic::reports, reports_, pending_reports_);
-  poll_topic(Topic::intents, intents_, pending_intents_);
+void Controller::poll_inputs(Now now) {
+  poll_topic(Topic::reports, reports_, pending_reports_, now);
+  poll_topic(Topic::intents, intents_, pending_intents_, now);
 }
 
 void Controller::hear_heartbeats(Now now) {
@@ -321,7 +346,7 @@ void Controller::hear_heartbeats(Now now) {
 
 void Controller::lead(Now now) {
   hear_heartbeats(now);
-  poll_inputs();
+  poll_inputs(now);
   if (status_.role != Role::leading) return;
   while (in_flight_.size() < options_.pipeline_max) {
     if (try_carefully(now) || seal(now)) return;

@@ -35,6 +35,7 @@ class Controller final : SeenHashes {
     std::int64_t claim_deadline_ms = 10'000;
     std::int64_t append_deadline_ms = 10'000;    // an append not read back by then ends the claim
     std::int64_t backoff_ms = 500;               // random up to this before every claim but the first
+    std::int64_t missing_ms = 15'000;            // so long entries that were read may be missing from the log
     std::size_t batch_max = 512;                 // decisions in a record
     std::size_t pipeline_max = 8;                // records appended and not yet read back
     bool may_lead = true;
@@ -98,13 +99,14 @@ class Controller final : SeenHashes {
   void claim(Now now);
   void start_leading(Now now);
   void depose(Now now, const std::string& why);
+  bool stays_missing(Topic topic, Now now);
   bool appends_failed() const;
   bool overdue(Now now) const;
 
   // deciding
   void lead(Now now);
-  void poll_inputs();
-  void poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs);
+  void poll_inputs(Now now);
+  void poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs, Now now);
   void hear_heartbeats(Now now);
   bool anything_to_decide(Now now);
   bool build_record(Now now);
@@ -150,6 +152,11 @@ class Controller final : SeenHashes {
     std::atomic<std::int64_t> heartbeats_end = -1;
   };
   std::shared_ptr<Answers> answers_;
+  struct Missing {
+    std::int64_t since_ms = 0, again_ms = 0;
+    std::optional<std::int64_t> last_ms;
+  };
+  std::map<Topic, Missing> missing_;
   std::int64_t claim_not_before_ = 0;
   bool end_asked_ = false;
   Position tried_;                             // the intent that this claim said it would try

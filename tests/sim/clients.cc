@@ -93,7 +93,7 @@ std::int64_t Clients::step() {
     intent.set(AskTime{.asked_ms = now.wall_ms});
     dispatch(std::move(intent), tries_max);
   }
-  return now.steady_ms + ask_time_every_ms;
+  return now.steady_ms + (follower_->reading() ? ask_time_every_ms : follower_retry_ms);
 }
 
 void Clients::folded(const Step& step) {

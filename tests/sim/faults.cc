@@ -9,7 +9,7 @@ namespace reprise::sim {
 namespace {
 
 constexpr const char* names[] = {
-    "append_unknown", "append_lost", "append_late", "slow_log", "log_full", "late_end", "inputs_late",
+    "append_unknown", "append_lost", "append_late", "slow_log", "log_full", "late_end", "inputs_late", "end_forgotten",
     "reports_doubled", "reports_lost", "intents_lost", "lagging_readers", "starts_behind",
     "controller_killed", "controller_paused", "reelection", "all_elected", "killed_at_a_call",
     "agent_killed", "killed_at_an_effect", "api_killed", "cloud_sleeps", "wall_jumps", "bad_clock",
@@ -95,6 +95,10 @@ void Nemesis::plan_losses(std::int64_t until_ms) {
   // A partition without a leader: the other topics go on meanwhile.
   now_and_then(Fault::inputs_late, until_ms, 10'000, [this](Prng& prng) {
     cast_.ground.log->hold_up(prng.chance(700) ? Topic::reports : Topic::intents, prng.between(200, 8'000));
+  });
+  now_and_then(Fault::end_forgotten, until_ms, 15'000, [this](Prng& prng) {
+    constexpr Topic topics[] = {Topic::events, Topic::intents, Topic::reports};
+    cast_.ground.log->forget_end(topics[prng.below(std::size(topics))], prng.between(1, 5), prng.between(10, 8'000));
   });
   now_and_then(Fault::reelection, until_ms, 15'000, [this](Prng&) { cast_.ground.log->reelect(); });
   now_and_then(Fault::all_elected, until_ms, 20'000, [this](Prng& prng) {

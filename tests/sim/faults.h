@@ -12,7 +12,7 @@
 namespace reprise::sim {
 
 enum class Fault : std::uint8_t {
-  append_unknown, append_lost, append_late, slow_log, log_full, late_end, inputs_late,  // the log
+  append_unknown, append_lost, append_late, slow_log, log_full, late_end, inputs_late, end_forgotten,  // the log
   reports_doubled, reports_lost, intents_lost, lagging_readers, starts_behind,
   controller_killed, controller_paused, reelection, all_elected, killed_at_a_call,      // processes
   agent_killed, killed_at_an_effect, api_killed, cloud_sleeps, wall_jumps, bad_clock,

@@ -8,7 +8,6 @@ namespace reprise::sim {
 namespace {
 
 constexpr std::int64_t idle_ms = 3'600'000;  // the log wakes it
-constexpr std::int64_t retry_ms = 500;       // the log did not answer
 
 }  // namespace
 
@@ -33,6 +32,7 @@ void Follower::pump(const std::function<void(const Step&, const State::Touched&)
   }
   for (;;) {
     auto entries = reader_->poll(64);
+    if (!entries && entries.error().code == Errc::not_found) reader_.reset();  // and opened again, after a while
     if (!entries || entries->empty()) return;
     for (const auto& entry : *entries) {
       const Step step = read_step(stored_.head, stored_.seen, entry);
@@ -110,7 +110,7 @@ void NodeProcess::start() {
   client_ = ground_.log->client(client_name_);
   if (cut_) ground_.log->cut(client_name_);
   life_ = std::make_shared<bool>(true);
-  pump_ = std::make_unique<Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + (follower_->reading() ? idle_ms : retry_ms); });
+  pump_ = std::make_unique<Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + (follower_->reading() ? idle_ms : follower_retry_ms); });
   follower_ = std::make_unique<Follower>(ground_, *client_, [task = pump_.get()] { task->wake(); },
                                          prng_.chance(store_lost_permille) ? Projected{} : std::move(stored_));
   tick_ = std::make_unique<Task>(ground_, [this] { return agent_->tick(ground_.queue.now_ms()); });

@@ -50,6 +50,8 @@ struct Projected {
   MemoryHashes seen;
 };
 
+inline constexpr std::int64_t follower_retry_ms = 500;  // the log did not answer, or what was read of it is not there
+
 // Follows the events topic: what a projection is, without a store.
 class Follower {
  public:

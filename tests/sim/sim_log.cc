@@ -9,6 +9,8 @@
 namespace reprise::sim {
 namespace {
 
+constexpr std::int64_t short_apart_ms = 6'000;
+
 // The first entry at or past an offset: there may be holes.
 template <class Entries>
 auto entry_at(Entries& entries, std::int64_t offset) {
@@ -90,9 +92,11 @@ void SimLog::Core::show(const SeatPtr& seat, std::int64_t up_to) {
 Result<std::vector<Entry>> SimLog::Core::poll(Seat& seat, std::size_t entries_max) {
   const auto& state = topic(seat.topic);
   if (seat.position == 0) seat.position = state.begin;
-  if (!seat.client->cut && (seat.position < state.begin || seat.position > state.end)) {
+  const auto end = scheduler.now_ms() < state.short_until_ms ? state.short_end : state.end;
+  if (!seat.client->cut && (seat.lost || seat.position < state.begin || seat.position > end)) {
+    seat.lost = true;
     return Error{Errc::not_found, fmt::format("{} has no offset {}: it holds {} up to {} (not included)",
-                                              topic_name(seat.topic), seat.position, state.begin, state.end)};
+                                              topic_name(seat.topic), seat.position, state.begin, end)};
   }
   std::vector<Entry> entries;
   auto most = entries_max;
@@ -283,6 +287,16 @@ void SimLog::cut_off(Topic topic, std::int64_t below) { core_->cut_off(topic, be
 void SimLog::hold_up(Topic topic, std::int64_t ms) {
   auto& until = core_->topic(topic).held_up_ms;
   until = std::max(until, core_->scheduler.now_ms() + ms);
+}
+
+void SimLog::forget_end(Topic topic, std::int64_t entries, std::int64_t ms) {
+  auto& state = core_->topic(topic);
+  // Not again soon: what comes back and goes would be taken for lost.
+  if (core_->scheduler.now_ms() < state.short_until_ms + short_apart_ms) return;
+  state.short_end = std::max(state.begin, state.end - entries);
+  state.short_until_ms = core_->scheduler.now_ms() + ms;
+  for (const auto& seat : core_->seats)
+    if (seat->topic == topic) core_->show(seat, 0);  // who waits there learns of it
 }
 
 void SimLog::corrupt(Topic topic, std::int64_t offset, std::size_t byte, std::uint8_t flip) {

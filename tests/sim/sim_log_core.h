@@ -47,6 +47,7 @@ struct Seat {  // of a reader
   std::int64_t visible = 0;     // what lies below, it may see
   std::int64_t visible_ms = 0;  // when it will have seen all that is written by now
   bool waiting = false;
+  bool lost = false;  // its position was not there once: for good
   bool gone = false;
   std::function<void()> wake;
 };
@@ -68,6 +69,7 @@ struct SimLog::Core : std::enable_shared_from_this<SimLog::Core> {
     std::deque<Stored> entries;
     std::int64_t begin = 0, end = 0;
     std::int64_t held_up_ms = 0;  // nothing gets there before
+    std::int64_t short_end = 0, short_until_ms = 0;  // until then it ends there for who reads
   };
 
   // After `ms`, whatever has become of the client.
