@@ -260,10 +260,8 @@ void Controller::start_leading(Now now) {
   for (const auto& position : state_.the_cloud().positions) next_offset_[position.topic] = position.offset;
   leases_.start(state_, now.steady_ms);
   tried_ = {};
-  ports_.log->end(Topic::heartbeats, [answers = answers_, wake = ports_.wake](Result<std::int64_t> end) {
-    if (end) answers->heartbeats_end = *end;
-    wake();
-  });
+  missing_[Topic::heartbeats] = {};
+  ask_heartbeats_end(now);
 }
 
 // ---- deciding
@@ -320,19 +318,35 @@ void Controller::poll_inputs(Now now) {
   poll_topic(Topic::intents, intents_, pending_intents_, now);
 }
 
+// They are heard from the end on, whatever became of those before: each is followed by another.
+void Controller::ask_heartbeats_end(Now now) {
+  auto& again_ms = missing_[Topic::heartbeats].again_ms;
+  if (now.steady_ms < again_ms) return;
+  again_ms = now.steady_ms + options_.backoff_ms;
+  answers_->heartbeats_end = -1;
+  answers_->heartbeats_failed = false;
+  ports_.log->end(Topic::heartbeats, [answers = answers_, wake = ports_.wake](Result<std::int64_t> end) {
+    if (end) answers->heartbeats_end = *end;
+    else answers->heartbeats_failed = true;
+    wake();
+  });
+}
+
 void Controller::hear_heartbeats(Now now) {
   if (!heartbeats_) {
+    if (answers_->heartbeats_failed) return ask_heartbeats_end(now);
     const std::int64_t end = answers_->heartbeats_end.load();
     if (end < 0) return;
     auto opened = ports_.log->open_reader(Topic::heartbeats, end, ports_.wake);
-    if (!opened) return;
+    if (!opened) return ask_heartbeats_end(now);
     heartbeats_ = std::move(*opened);
   }
   for (;;) {
     auto entries = heartbeats_->poll(poll_entries);
     if (!entries) {
       heartbeats_.reset();
-      return;
+      answers_->heartbeats_failed = true;
+      return ask_heartbeats_end(now);
     }
     if (entries->empty()) return;
     for (const auto& entry : *entries) {

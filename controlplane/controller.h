@@ -107,6 +107,7 @@ class Controller final : SeenHashes {
   void lead(Now now);
   void poll_inputs(Now now);
   void poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs, Now now);
+  void ask_heartbeats_end(Now now);
   void hear_heartbeats(Now now);
   bool anything_to_decide(Now now);
   bool build_record(Now now);
@@ -150,6 +151,7 @@ class Controller final : SeenHashes {
     std::atomic<std::int64_t> events_end = -1;   // asked after this claim's start; -1: not yet known
     std::atomic<bool> end_failed = false;
     std::atomic<std::int64_t> heartbeats_end = -1;
+    std::atomic<bool> heartbeats_failed = false;
   };
   std::shared_ptr<Answers> answers_;
   struct Missing {

@@ -72,7 +72,7 @@ void Nemesis::set_log_faults() {
   if (on(Fault::append_lost)) log.lost = 10;
   if (on(Fault::slow_log)) log.append_ms_max = 200, log.answer_ms_max = 200;
   if (on(Fault::reports_doubled)) log.duplicated_report = 100;
-  if (on(Fault::late_end)) log.end_ms_max = 3'000;
+  if (on(Fault::late_end)) log.end_ms_max = 3'000, log.end_fails = 50;
   if (on(Fault::lagging_readers)) log.lag_ms_max = 800, log.short_poll = 200;
   if (on(Fault::starts_behind)) log.behind_ms_max = 15'000;
   if (on(Fault::killed_at_a_call)) log.struck = 1;
@@ -97,7 +97,7 @@ void Nemesis::plan_losses(std::int64_t until_ms) {
     cast_.ground.log->hold_up(prng.chance(700) ? Topic::reports : Topic::intents, prng.between(200, 8'000));
   });
   now_and_then(Fault::end_forgotten, until_ms, 15'000, [this](Prng& prng) {
-    constexpr Topic topics[] = {Topic::events, Topic::intents, Topic::reports};
+    constexpr Topic topics[] = {Topic::events, Topic::intents, Topic::reports, Topic::heartbeats};
     cast_.ground.log->forget_end(topics[prng.below(std::size(topics))], prng.between(1, 5), prng.between(10, 8'000));
   });
   now_and_then(Fault::reelection, until_ms, 15'000, [this](Prng&) { cast_.ground.log->reelect(); });

@@ -116,6 +116,7 @@ void SimLog::Core::ask_end(const ClientPtr& client, Topic t, Log::Answer answer)
   later(there_ms, [this, client, t, back_ms, answer = std::move(answer)] {
     Result<std::int64_t> end = topic(t).end;
     if (client->cut) end = cut_off_error();
+    else if (prng.chance(faults.end_fails)) end = Error{Errc::timed_out, "no answer by the deadline"};
     call(client, client->cut ? faults.deadline_ms : back_ms, [answer, end] { answer(end); });
   });
 }

@@ -33,6 +33,7 @@ struct LogFaults {
   std::int64_t duplicate_ms_max = 1000;
   unsigned hole = 0;  // some offsets before it are left out
   std::int64_t hole_max = 5;
+  unsigned end_fails = 0;       // of each end()
   std::int64_t end_ms_max = 0;  // how late end() answers; what it answers was true at some moment in between
   std::int64_t lag_ms_max = 0;  // how late each reader sees an entry
   std::int64_t behind_ms_max = 0;  // a new reader sees some beginning of the log, and the rest so much later
