@@ -248,6 +248,7 @@ void Exchange::decided(Result<DecidedAnswer> answer) {
   if (!answer) return undone(answer.error());
   ask_.decided_ = std::move(*answer);
   ask_.view_ = api_.backend().view();
+  stale_ = false;
   api_.metrics().decided(std::chrono::steady_clock::now() - submitted_,
                          refused(ask_.decided_.decision) != nullptr);
   conclude();
@@ -387,6 +388,12 @@ void Exchange::read_decision() {
 void Exchange::finish(Response response) {
   if (const auto& status = ask_.view_.status(); !status && response.status < 500)
     response = ask_.error(503, "The state cannot be read here: " + status.error().text);
+  // A state that may have passed refuses no change: it may be there, or allowed, by now.
+  if (stale_ && sealed_.empty() && route_->write && !ask_.replayed_ && response.status >= 400 && response.status < 500 &&
+      response.status != 429) {
+    response = ask_.error(503, "This server cannot read the newest state now, and not say whether that can be done: ask it again, or another.");
+    response.header("Retry-After", retry_after_s);
+  }
   if (stale_) response.header("X-Reprise-Stale", "true");
   if (ask_.replayed_) response.header("X-Reprise-Replayed", "true");
   if (ask_.call_.at && !ask_.view_.is_now()) response.header("X-Reprise-Seq", std::to_string(ask_.view_.seq()));

@@ -335,7 +335,12 @@ TEST_CASE("With the log unreachable reads are answered, and say that they are st
   CHECK(stale.status() == 200);
   CHECK(stale.size("networks") == 1);
   CHECK(stale.header("X-Reprise-Stale") == "true");
+  // What is not there may have come meanwhile.
+  const auto gone = rig.ask("DELETE", std::string(networks) + "/00000000-0000-4000-8000-000000000001");
+  CHECK(gone.status() == 503);
+  CHECK(!gone.header("Retry-After").empty());
   log->unreachable = false;
+  CHECK(rig.ask("DELETE", std::string(networks) + "/00000000-0000-4000-8000-000000000001").status() == 404);
   CHECK(rig.ask("GET", networks).header("X-Reprise-Stale").empty());
 }
 
