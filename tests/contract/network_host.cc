@@ -246,7 +246,7 @@ std::string Guest::dhcp() {
                         << lease << "\n/usr/sbin/ip address replace $ip/$mask dev $interface\nesac\n";
   std::filesystem::permissions(script, std::filesystem::perms::owner_all);
   std::filesystem::remove(lease);
-  if (!well(within(netns_, {"/usr/bin/busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "5", "-T",
+  if (!well(within(netns_, {"/usr/bin/busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "15", "-T",
                             "1", "-O", "staticroutes", "-O", "mtu", "-O", "hostname", "-s", script})))
     return {};
   std::stringstream content;
