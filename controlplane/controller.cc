@@ -284,17 +284,18 @@ void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::d
       const std::int64_t position = reader->position();
       const auto begin = ports_.log->begin(topic);
       if (!begin) return;
-      if (*begin <= position && stays_missing(topic, now))
+      const bool missing = *begin <= position;
+      if (missing && stays_missing(topic, now))
         return stop(fmt::format("{} ends before offset {}, although what stood before it was decided: it has lost entries; "
                                 "`reprise log repair` fills them up", topic_name(topic), position));
-      // Behind retention. Lost intents become an event when the first one that is kept is decided; of reports, agents send
-      // again what was not taken.
       auto opened = ports_.log->open_reader(topic, std::max(*begin, position), ports_.wake);
       if (!opened) return;
-      if (*begin <= position) return void(reader = std::move(*opened));
+      reader = std::move(*opened);
+      if (missing) return;
+      // Behind retention. Lost intents become an event when the first one that is kept is decided; of reports, agents send
+      // again what was not taken.
       ports_.say(fmt::format("{} from offset {} to {} were not kept long enough to be decided: they are lost", topic_name(topic),
                              position, *begin - 1));
-      reader = std::move(*opened);
       continue;
     }
     if (!entries && (entries.error().code == Errc::broken || entries.error().code == Errc::denied)) return stop(entries.error().text);
