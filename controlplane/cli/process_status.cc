@@ -1,7 +1,5 @@
 #include "controlplane/cli/process_status.h"
 
-#include "controlplane/story/why.h"
-
 namespace reprise::cli {
 namespace {
 
@@ -34,18 +32,6 @@ void register_process_routes(api::Api& api, const ProcessStatusSource& source) {
         return api::json_response(200, story::status_json(ask.view(), nullptr) + "\n");
       const auto running = running_of(source.process_status(), api.backend().status());
       return api::json_response(200, story::status_json(ask.view(), &running) + "\n");
-    });
-  });
-  api.read(api::Service::none, "/why/{object}", api::Need::admin, [&api](Ask&) {
-    return api::on_worker(api, [&api](Ask& ask) -> Plan {
-      const story::Source from{
-          .view_at = [&api](Seq seq) { return api.backend().view_at(seq); },
-          .read_records = [&api](Seq first,
-                                 std::size_t max) { return api.backend().read_records(first, max); }};
-      auto told = story::why_json(ask.view(), from, ask.param(0));
-      if (told) return api::json_response(200, std::move(*told) + "\n");
-      const auto code = told.error().code;
-      return ask.error(code == Errc::not_found ? 404 : code == Errc::conflict ? 409 : 503, told.error().text);
     });
   });
 }

@@ -1,5 +1,5 @@
-// What one process knows of itself beyond the state: its roles, its controller, its agents; and the routes
-// GET /status and GET /why/{id}, which only a server has.
+// What one process knows of itself beyond the state: its roles, its controller, its agents; and the route
+// GET /status, which tells it.
 #pragma once
 
 #include <optional>

@@ -67,7 +67,7 @@ Result<AnyId> object_of(const View& view, std::string_view word) {
     return Error{Errc::not_found, fmt::format("nothing is called '{}' at seq {}: give the UUID of a server, volume, port, node …, "
                                               "also of one that is gone",
                                               word, view.seq())};
-  return Error{Errc::conflict, fmt::format("{} are called '{}': {}{}. Give the UUID of one", all.size(), word, alike,
+  return Error{Errc::invalid, fmt::format("{} are called '{}': {}{}. Give the UUID of one", all.size(), word, alike,
                                            all.size() > alike_max ? " …" : "")};
 }
 

@@ -14,7 +14,7 @@ std::string name_of(const View& view, AnyId id);
 // "server", "volume" …; empty: no such object.
 std::string kind_of(const View& view, AnyId id);
 // The object that a word means: by its id, whether it is there or not, or the only one that has this name. not_found: none
-// has; conflict: several have, and which they are.
+// has; invalid: several have, and which they are.
 Result<AnyId> object_of(const View& view, std::string_view word);
 // For print_words(): "name (id)" where there is a name. `view` must live as long.
 NameOf labels(const View& view);

@@ -7,6 +7,7 @@
 #include "controlplane/api/moment.h"
 #include "controlplane/story/diff.h"
 #include "controlplane/story/whatif.h"
+#include "controlplane/story/why.h"
 
 namespace reprise::story {
 namespace {
@@ -93,6 +94,9 @@ Plan show_whatif(Ask& ask, const api::Api& api) {
 }  // namespace
 
 void register_routes(api::Api& api) {
+  api.read(api::Service::none, "/why/{object}", api::Need::admin, [&api](Ask&) {
+    return api::on_worker(api, [&api](Ask& ask) { return answer(ask, why_json(ask.view(), source_of(api), ask.param(0))); });
+  });
   api.read(api::Service::none, "/diff", api::Need::reader,
            [&api](Ask&) { return api::on_worker(api, [&api](Ask& ask) { return show_diff(ask, api); }); });
   api.read(api::Service::none, "/whatif", api::Need::admin,

@@ -1,5 +1,6 @@
 // why and status on a whole cloud in this process: what they tell is what happened.
 #include "controlplane/story/event_line.h"
+#include "controlplane/story/routes.h"
 #include "controlplane/story/status.h"
 #include "controlplane/story/why.h"
 
@@ -126,9 +127,13 @@ TEST_CASE("why takes a name that one object has; of several it says which they a
   const auto second = cloud.add_server("two");
   const auto several = why(cloud, "two");
   REQUIRE_FALSE(several.ok());
-  CHECK(several.error().code == Errc::conflict);
+  CHECK(several.error().code == Errc::invalid);
   CHECK(several.error().text.find("server " + second) != std::string::npos);
   CHECK(why(cloud, "none").error().code == Errc::not_found);
+  story::register_routes(*cloud.rig.api);
+  CHECK(cloud.ask("GET", "/why/one").status() == 200);
+  CHECK(cloud.ask("GET", "/why/two").status() == 400);
+  CHECK(cloud.ask("GET", "/why/none").status() == 404);
 }
 
 TEST_CASE("status: head and digest are the state's own, and what waits says for whom") {
