@@ -391,7 +391,7 @@ void Exchange::finish(Response response) {
   // A state that may have passed refuses no change: it may be there, or allowed, by now.
   if (stale_ && sealed_.empty() && route_->write && !ask_.replayed_ && response.status >= 400 && response.status < 500 &&
       response.status != 429) {
-    response = ask_.error(503, "This server cannot read the newest state now, and not say whether that can be done: ask it again, or another.");
+    response = ask_.error(503, "This server cannot read the newest state now, and so cannot say whether this can be done: ask it again, or another.");
     response.header("Retry-After", retry_after_s);
   }
   if (stale_) response.header("X-Reprise-Stale", "true");

@@ -155,10 +155,10 @@ Result<Verified> verify_log(Log& log, const std::vector<KnownHead>& known,
   auto reader = log.open_reader(Topic::events, 0, [bell] { bell->ring(); });
   if (!reader) return reader.error();
   Replay replay(known);
-  // Once more at the end: there a damaged log says that it went on.
   const auto begin = log.begin(Topic::events);
   const bool cut = begin && *begin > 0;
   if (cut) replay.broken(fmt::format("{} begins at offset {}: its beginning was deleted", log.place(), *begin), *begin);
+  // Once more at the end: there a damaged log says that it went on.
   for (bool at_end = cut; !at_end;) {
     at_end = (*reader)->position() >= *end;
     auto entries = (*reader)->poll(entries_at_once);
