@@ -51,6 +51,7 @@ void intent_tried(State& s, const IntentTried& e, const Meta&) {
 }
 
 void intents_lost(State& s, const IntentsLost& e, const Meta&) {
+  CHECK(e.from.offset >= 0 && e.to.offset >= e.from.offset);
   s.cloud.edit({}).intents_lost += static_cast<std::uint64_t>(e.to.offset - e.from.offset);
 }
 
