@@ -1,6 +1,6 @@
 #include "controlplane/api/console_text.h"
 
-#include "controlplane/api/http_message.h"
+#include "controlplane/api/utf8.h"
 
 namespace reprise::api {
 namespace {

@@ -77,7 +77,6 @@ class Request {
 // Percent-decoding of one path segment or query part; nothing when it is malformed, not UTF-8, or holds
 // a control character.
 std::optional<std::string> decode_percent(std::string_view text, bool plus_is_space);
-bool valid_utf8(std::string_view text);
 
 // A part of an open file. Owns the descriptor.
 class FilePart {

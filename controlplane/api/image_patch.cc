@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "controlplane/api/utf8.h"
+
 namespace reprise::api {
 namespace {
 
@@ -43,7 +45,7 @@ class Patch {
     const auto verb = text_of(op->get_string());
     if (verb != "add" && verb != "replace" && verb != "remove")
       return ask_.error(400, fmt::format("Operations must be one of add, replace, remove; '{}' is not.",
-                                         verb.substr(0, 32)));
+                                         shown(verb)));
     const auto name = name_of(text_of(path->get_string()));
     if (!name)
       return ask_.error(

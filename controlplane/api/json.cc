@@ -9,6 +9,8 @@
 #include <boost/json/value.hpp>
 #include <charconv>
 
+#include "controlplane/api/utf8.h"
+
 namespace reprise::api {
 namespace json = boost::json;
 
@@ -93,15 +95,6 @@ const char* kind_name(json::kind kind) {
 bool is_control(char c, bool lines) {
   if (lines && (c == '\n' || c == '\r' || c == '\t')) return false;
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-}
-
-// What a client sent, shortened so that an answer cannot be made large by it.
-std::string shown(std::string_view text) {
-  std::string cut(text.substr(0, 60));
-  while (!cut.empty() && cut.size() < text.size() &&
-         (static_cast<unsigned char>(text[cut.size()]) & 0xc0) == 0x80)
-    cut.pop_back();
-  return cut.size() < text.size() ? cut + "…" : cut;
 }
 
 }  // namespace

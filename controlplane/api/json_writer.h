@@ -1,5 +1,6 @@
 // Writes JSON straight into a string: no tree, one pass. What is written is always well-formed as long as
-// begins and ends pair up and every value in an object follows its key(); strings must be UTF-8.
+// begins and ends pair up and every value in an object follows its key(). What is no UTF-8 in a text (it may be a
+// daemon's last words) stands in it as U+FFFD.
 #pragma once
 
 #include <charconv>
@@ -7,6 +8,8 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+
+#include "controlplane/api/utf8.h"
 
 namespace reprise::api {
 
@@ -91,8 +94,12 @@ class JsonWriter {
     std::size_t done = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
       const auto c = static_cast<unsigned char>(text[i]);
-      if (c >= 0x20 && c != '"' && c != '\\') [[likely]]
+      if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') [[likely]]
         continue;
+      if (const auto bytes = c < 0x80 ? 0 : character_bytes(text.substr(i))) {
+        i += bytes - 1;
+        continue;
+      }
       out_.append(text, done, i - done);
       escape(c);
       done = i + 1;
@@ -102,6 +109,10 @@ class JsonWriter {
   }
   void escape(unsigned char c) {
     constexpr char hex[] = "0123456789abcdef";
+    if (c >= 0x80) {
+      out_.append("\\ufffd");
+      return;
+    }
     out_.push_back('\\');
     switch (c) {
       case '"':

@@ -4,12 +4,13 @@
 
 #include <charconv>
 
+#include "controlplane/api/utf8.h"
+
 namespace reprise::api {
 namespace {
 
 constexpr std::string_view modern = "OpenStack-API-Version";
 constexpr std::string_view novas = "X-OpenStack-Nova-API-Version";
-constexpr std::size_t shown_chars_max = 32;
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -53,12 +54,12 @@ Asked read(const Request& request, Service service) {
     return {.status = 400,
             .text = fmt::format(
                 "API Version String {} is of invalid format. Must be of format MajorNum.MinorNum.",
-                text.substr(0, shown_chars_max))};
+                shown(text))};
   if (major != range.major || minor < range.least || minor > range.most)
     return {.status = 406,
             .text = fmt::format(
                 "Version {} is not supported by the API. Minimum is {}.{} and maximum is {}.{}.",
-                text.substr(0, shown_chars_max), range.major, range.least, range.major, range.most)};
+                shown(text), range.major, range.least, range.major, range.most)};
   return {.minor = minor};
 }
 

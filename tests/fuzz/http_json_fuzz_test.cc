@@ -5,6 +5,7 @@
 #include "controlplane/api/json.h"
 #include "controlplane/api/ssh_key.h"
 #include "controlplane/api/timestamp.h"
+#include "controlplane/api/utf8.h"
 #include "tests/unit/api_catch.h"
 
 using namespace reprise;

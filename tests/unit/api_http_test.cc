@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "controlplane/api/http_server.h"
+#include "controlplane/api/utf8.h"
 #include "tests/unit/api_client.h"
 
 using namespace reprise;
@@ -504,4 +505,12 @@ TEST_CASE("http: UTF-8 is checked as RFC 3629 says") {
   for (const auto* bad : {"\x80", "\xc0\x80", "\xc3", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80",
                           "\xf8\x88\x80\x80\x80", "\xe0\x80\x80"})
     CHECK_FALSE(valid_utf8(bad));
+}
+
+TEST_CASE("http: what was sent is shown up to a whole character") {
+  CHECK(shown("no such verb") == "no such verb");
+  std::string accents = "a";
+  for (int i = 0; i < 40; ++i) accents += "é";
+  CHECK(shown(accents).size() == 59 + std::string_view("…").size());
+  CHECK(valid_utf8(shown(accents)));
 }

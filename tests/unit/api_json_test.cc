@@ -125,6 +125,11 @@ TEST_CASE("json: what is not JSON is refused with its place") {
   fields.done();
 }
 
+TEST_CASE("json: what is no UTF-8 is written as U+FFFD, and the rest as it is") {
+  const auto text = written([](JsonWriter& w) { w.begin_array().value("a\xff\xc3").value("é\xe2\x82€").end_array(); });
+  CHECK(text == R"(["a\ufffd\ufffd","é\ufffd\ufffd€"])");
+}
+
 TEST_CASE("json: what the writer writes, the reader reads back") {
   std::string all;
   for (int c = 1; c < 128; ++c) all.push_back(static_cast<char>(c));
