@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
+#include "events/hash.h"
+
 namespace reprise::api {
 namespace {
 constexpr std::size_t known_max = 10'000;
@@ -26,6 +30,13 @@ Rights rights_of(const View& view, UserId user_id, ProjectId project_id) {
   return rights;
 }
 
+std::uint64_t credentials_of(const User& user) {
+  const auto hash = blake2b(fmt::format("{} {}", user.tokens_from_ms, user.password_hash));
+  std::uint64_t first = 0;
+  std::memcpy(&first, hash.bytes.data(), sizeof first);
+  return first;
+}
+
 Standing Standings::of(const View& now, UserId user_id, ProjectId project_id) {
   const Seq since = now.unchanged_since<User, Project, Role, RoleAssignment>();
   const std::pair key(user_id, project_id);
@@ -37,7 +48,7 @@ Standing Standings::of(const View& now, UserId user_id, ProjectId project_id) {
   Standing standing;
   if (const auto user = now.find<User>(user_id)) {
     standing.user_enabled = user->enabled;
-    standing.tokens_from_ms = user->tokens_from_ms;
+    standing.credentials = credentials_of(*user);
     standing.user_name = user->name;
   }
   if (project_id) {
@@ -65,7 +76,7 @@ Result<Actor> actor_of(const Keyring& keyring, Standings& standings, const View&
   if (now.contains<RevokedToken>(claims->audit)) return refuse("the token was revoked: ask for a new one.");
   auto standing = standings.of(now, claims->user, claims->project);
   if (!standing.user_enabled) return refuse("the token's user was deleted or disabled.");
-  if (static_cast<std::int64_t>(claims->as_of_ms) < standing.tokens_from_ms)
+  if (claims->credentials != standing.credentials)
     return refuse("the token is older than the user's password: ask for a new one.");
   Actor actor{.claims = *claims, .user = claims->user, .project = claims->project,
               .user_name = std::move(standing.user_name)};

@@ -23,11 +23,15 @@ struct Actor {
 // As decide's rights_of(), read from the store.
 Rights rights_of(const View& view, UserId user, ProjectId project);
 
+// Another after each new password and each time that the user is disabled. Not the log's time is held against a token's:
+// two things may have happened in one millisecond.
+std::uint64_t credentials_of(const User& user);
+
 // What a user is in a project.
 struct Standing {
   bool user_enabled = false;  // and there
   bool project_enabled = false;
-  std::int64_t tokens_from_ms = 0;  // older ones are void
+  std::uint64_t credentials = 0;
   std::string user_name;
   std::string project_name;
   Rights rights;

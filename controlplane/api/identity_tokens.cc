@@ -185,12 +185,12 @@ Response issue(Ask& ask, Api& api, const View& view, const User& user, const Sco
   claims.user = user.id;
   claims.project = *project;
   claims.issued_ms = static_cast<std::uint64_t>(ask.now_ms());
-  claims.as_of_ms = static_cast<std::uint64_t>(view.at_ms());
+  claims.credentials = credentials_of(user);
   claims.expires_ms = claims.issued_ms + static_cast<std::uint64_t>(api.config().token_lifetime_ms);
   claims.audit = random_id();
   if (parent != nullptr) {  // a token made of another ends with it
     claims.expires_ms = parent->expires_ms;
-    claims.as_of_ms = parent->as_of_ms;
+    claims.credentials = parent->credentials;
     claims.methods = parent->methods | by_token;
   }
   auto response =

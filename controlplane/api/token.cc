@@ -9,7 +9,7 @@
 namespace reprise::api {
 namespace {
 
-constexpr std::uint8_t token_version = 1;
+constexpr std::uint8_t token_version = 2;
 constexpr std::size_t nonce_bytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES;
 constexpr std::size_t tag_bytes = crypto_aead_xchacha20poly1305_ietf_ABYTES;
 constexpr std::size_t open_bytes = 1 + 4 + nonce_bytes;            // version, key id, nonce
@@ -48,7 +48,7 @@ std::string make_token(const Keyring& keyring, const TokenClaims& claims) {
   auto* to = plain.data();
   for (const auto part :
        {claims.user.hi, claims.user.lo, claims.project.hi, claims.project.lo, claims.issued_ms,
-        claims.as_of_ms, claims.expires_ms, claims.audit.hi, claims.audit.lo})
+        claims.credentials, claims.expires_ms, claims.audit.hi, claims.audit.lo})
     put(to, part);
   *to = claims.methods;
 
@@ -91,7 +91,7 @@ Result<TokenClaims> open_token(const Keyring& keyring, std::string_view token, s
   const auto* from = static_cast<const unsigned char*>(plain.data());
   for (auto* part :
        {&claims.user.hi, &claims.user.lo, &claims.project.hi, &claims.project.lo, &claims.issued_ms,
-        &claims.as_of_ms, &claims.expires_ms, &claims.audit.hi, &claims.audit.lo})
+        &claims.credentials, &claims.expires_ms, &claims.audit.hi, &claims.audit.lo})
     *part = take(from);
   claims.methods = *from;
   if (claims.expires_ms <= now_ms) return {Errc::timed_out, "the token has expired: ask for a new one"};

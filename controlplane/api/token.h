@@ -19,8 +19,7 @@ struct TokenClaims {
   UserId user;
   ProjectId project;            // none: unscoped
   std::uint64_t issued_ms = 0;  // wall time
-  std::uint64_t as_of_ms =
-      0;  // log time of the state that it was issued in: User::tokens_from_ms is held against it
+  std::uint64_t credentials = 0;  // credentials_of() its user when it was issued: it ends when they change
   std::uint64_t expires_ms = 0;
   AnyId audit;
   std::uint8_t methods = by_password;

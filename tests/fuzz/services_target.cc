@@ -12,6 +12,7 @@
 #include <boost/json.hpp>
 #include <vector>
 
+#include "controlplane/api/actor.h"
 #include "controlplane/api/http_server.h"
 #include "controlplane/api/service.h"
 #include "controlplane/story/routes.h"
@@ -70,7 +71,7 @@ struct World {
     return make_token(*keyring, {.user = user,
                                  .project = cloud.project,
                                  .issued_ms = now,
-                                 .as_of_ms = now,
+                                 .credentials = credentials_of(*cloud.view().find<User>(user)),
                                  .expires_ms = now + 10ull * 365 * 24 * 3'600'000,
                                  .audit = {0x70, user.lo}});
   }

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "controlplane/api/actor.h"
 #include "tests/unit/api_rig.h"
 
 namespace reprise::api {
@@ -78,6 +79,17 @@ TEST_CASE("Logins that are refused do not say what was wrong", "[identity]") {
   CHECK(ask_token(rig, R"({"auth":{"identity":{"methods":["saml2"]}}})").status() == 400);
   CHECK(ask_token(rig, R"({"auth":{"identity":{"methods":["token"],"token":{"id":"x"}}}})").status() == 401);
   CHECK(ask_token(rig, "{}").status() == 400);
+}
+
+TEST_CASE("What a user's tokens rest on changes in the millisecond of the login too", "[identity]") {
+  const User before{.password_hash = "$argon2id$1", .tokens_from_ms = 7};
+  User after = before;
+  CHECK(credentials_of(after) == credentials_of(before));
+  after.password_hash = "$argon2id$2";
+  CHECK(credentials_of(after) != credentials_of(before));
+  after = before;
+  after.tokens_from_ms = 8;
+  CHECK(credentials_of(after) != credentials_of(before));
 }
 
 TEST_CASE("A new password ends the tokens of the old one", "[identity]") {

@@ -122,7 +122,6 @@ TEST_CASE("Who brings no good token gets 401, in the service's format", "[servic
   TokenClaims claims{.user = rig.genesis.user,
                      .project = rig.genesis.project,
                      .issued_ms = 1,
-                     .as_of_ms = 1,
                      .expires_ms = static_cast<std::uint64_t>(wall_ms()) - 1,
                      .audit = random_id()};
   const auto expired = rig.ask("GET", networks, "", {{"X-Auth-Token", make_token(*rig.keyring, claims)}});
