@@ -34,7 +34,7 @@ class Controller final : SeenHashes {
     std::int64_t lease_ms = 20'000;
     std::int64_t claim_deadline_ms = 10'000;
     std::int64_t append_deadline_ms = 10'000;    // an append not read back by then ends the claim
-    std::int64_t backoff_ms = 500;               // random up to this before every claim but the first
+    std::int64_t backoff_ms = 500;               // random up to this before every claim but the first; and between questions for what is missing
     std::int64_t missing_ms = 15'000;            // so long entries that were read may be missing from the log
     std::size_t batch_max = 512;                 // decisions in a record
     std::size_t pipeline_max = 8;                // records appended and not yet read back
@@ -154,7 +154,7 @@ class Controller final : SeenHashes {
     std::atomic<bool> heartbeats_failed = false;
   };
   std::shared_ptr<Answers> answers_;
-  struct Missing {
+  struct Missing {  // of a topic that did not give what it gave before: since when, when it is asked again, when it last was so
     std::int64_t since_ms = 0, again_ms = 0;
     std::optional<std::int64_t> last_ms;
   };

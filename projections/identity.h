@@ -46,7 +46,7 @@ struct User {
   ProjectId default_project;
   std::string email;
   std::string description;
-  std::int64_t tokens_from_ms = 0; // tokens issued before this log time are void
+  std::int64_t tokens_from_ms = 0; // log time of the last new password or disabling: what tokens rest on
   bool operator==(const User&) const = default;
 
   Key key() const { return id; }

@@ -23,8 +23,8 @@ struct Actor {
 // As decide's rights_of(), read from the store.
 Rights rights_of(const View& view, UserId user, ProjectId project);
 
-// Another after each new password and each time that the user is disabled. Not the log's time is held against a token's:
-// two things may have happened in one millisecond.
+// What a user's tokens rest on: another value after each new password and each time that the user is disabled. Times alone
+// would not do: a login and a new password may fall into one millisecond.
 std::uint64_t credentials_of(const User& user);
 
 // What a user is in a project.
