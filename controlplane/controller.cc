@@ -11,7 +11,6 @@ constexpr std::size_t due_max = 64;
 constexpr std::size_t seen_max = 4096;
 constexpr std::uint32_t careful_after = 3;   // claims in a row without a decision, this one included
 constexpr std::int64_t missing_gap_ms = 5'000;  // entries were there again, if they were not missed for so long
-constexpr const char* not_elected = "another controller is elected";
 
 }  // namespace
 
@@ -45,14 +44,14 @@ std::int64_t Controller::step(Now now) {
   else if (claimed && candidacy_ && !candidacy_->elected()) depose(now, "another was elected");
   if (status_.role == Role::following) maybe_claim(now);
   if (status_.role == Role::leading) lead(now);
-  if (!events_) return missing_[Topic::events].again_ms;
+  if (!events_) return waits_[Topic::events].again_ms;
   if (status_.role == Role::following && claim_not_before_ > now.steady_ms) return claim_not_before_;
   if (!in_flight_.empty()) return in_flight_.front().sent_ms + options_.append_deadline_ms + 1;
   std::int64_t next = leases_.next_check_ms(now.steady_ms);
   if (status_.role == Role::leading)
     if (const auto due = next_deadline(state_)) next = std::min(next, now.steady_ms + std::max<std::int64_t>(1, *due - time_.at(now)));
-  for (const auto& [topic, missing] : missing_)
-    if (missing.again_ms > now.steady_ms) next = std::min(next, missing.again_ms);
+  for (const auto& [topic, waits] : waits_)
+    if (waits.again_ms > now.steady_ms) next = std::min(next, waits.again_ms);
   return next;
 }
 
@@ -60,7 +59,7 @@ std::int64_t Controller::step(Now now) {
 
 void Controller::read_events(Now now) {
   if (!events_) {
-    auto& again_ms = missing_[Topic::events].again_ms;
+    auto& again_ms = waits_[Topic::events].again_ms;
     if (now.steady_ms < again_ms) return;
     auto reader = ports_.log->open_reader(Topic::events, head_.offset + 1, ports_.wake);
     if (!reader) {
@@ -81,7 +80,7 @@ void Controller::read_events(Now now) {
       return;
     }
     if (entries->empty()) return;
-    missing_[Topic::events] = {};
+    waits_[Topic::events] = {};
     for (const auto& entry : *entries) {
       take_entry(entry, now);
       if (status_.role == Role::stopped) return;
@@ -92,7 +91,7 @@ void Controller::read_events(Now now) {
 // Kafka's next leader of a topic may not know for a moment of all that the one before gave: it is asked again, and only what
 // stays away is lost.
 bool Controller::stays_missing(Topic topic, Now now) {
-  auto& missing = missing_[topic];
+  Wait& missing = waits_[topic];
   if (!missing.last_ms || now.steady_ms - *missing.last_ms > missing_gap_ms) missing.since_ms = now.steady_ms;
   missing.last_ms = now.steady_ms;
   missing.again_ms = now.steady_ms + options_.backoff_ms;
@@ -201,10 +200,11 @@ void Controller::maybe_claim(Now now) {
   }
   if (!candidacy_->elected()) {
     if (std::exchange(end_asked_, false)) answers_ = std::make_shared<Answers>();  // an old end proves nothing later
-    status_.reason = not_elected;
+    stands_back_ = true;
+    status_.reason = "another controller is elected";
     return;
   }
-  if (status_.reason == not_elected) {
+  if (std::exchange(stands_back_, false)) {
     status_.reason = "it is elected, and reads to the end of the log before it claims";
     ports_.say("controller: elected");
   }
@@ -260,7 +260,7 @@ void Controller::start_leading(Now now) {
   for (const auto& position : state_.the_cloud().positions) next_offset_[position.topic] = position.offset;
   leases_.start(state_, now.steady_ms);
   tried_ = {};
-  missing_[Topic::heartbeats] = {};
+  waits_[Topic::heartbeats] = {};
   ask_heartbeats_end(now);
 }
 
@@ -272,7 +272,7 @@ std::int64_t Controller::consumed(Topic topic) const {
 }
 
 void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs, Now now) {
-  if (now.steady_ms < missing_[topic].again_ms) return;
+  if (now.steady_ms < waits_[topic].again_ms) return;
   if (!reader) {
     auto opened = ports_.log->open_reader(topic, consumed(topic), ports_.wake);
     if (!opened) return;
@@ -301,7 +301,7 @@ void Controller::poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::d
     if (!entries && (entries.error().code == Errc::broken || entries.error().code == Errc::denied)) return stop(entries.error().text);
     if (!entries) return;
     if (entries->empty()) return;
-    missing_[topic] = {};
+    waits_[topic] = {};
     for (auto& entry : *entries) {
       Input input{.position = {topic, 0, entry.offset}, .bytes = std::move(entry.bytes)};
       if (topic == Topic::intents) {
@@ -321,7 +321,7 @@ void Controller::poll_inputs(Now now) {
 
 // They are heard from the end on, whatever became of those before: each is followed by another.
 void Controller::ask_heartbeats_end(Now now) {
-  auto& again_ms = missing_[Topic::heartbeats].again_ms;
+  auto& again_ms = waits_[Topic::heartbeats].again_ms;
   if (now.steady_ms < again_ms) return;
   again_ms = now.steady_ms + options_.backoff_ms;
   answers_->heartbeats_end = -1;
@@ -452,7 +452,7 @@ void Controller::decide_timers(Draft& draft, Now now) {
   const auto lapsed = leases_.lapsed(state_, now.steady_ms);
   status_.held = lapsed.held;
   for (const auto node : lapsed.lost)
-    timer(decide_lost(state_, node, fmt::format("not heard of for {} s", options_.lease_ms / 1000)));
+    timer(decide_lost(state_, node, fmt::format("not heard of for {} s", options_.lease_ms / 1000), draft.record.at_ms + options_.lease_ms));
 }
 
 void Controller::decide_report(Draft& draft, const Input& input) {

@@ -154,11 +154,13 @@ class Controller final : SeenHashes {
     std::atomic<bool> heartbeats_failed = false;
   };
   std::shared_ptr<Answers> answers_;
-  struct Missing {  // of a topic that did not give what it gave before: since when, when it is asked again, when it last was so
+  // Of a topic: when it is asked again; and, if it did not give what it gave before, since when and when last.
+  struct Wait {
     std::int64_t since_ms = 0, again_ms = 0;
     std::optional<std::int64_t> last_ms;
   };
-  std::map<Topic, Missing> missing_;
+  std::map<Topic, Wait> waits_;
+  bool stands_back_ = false;                   // another was elected
   std::int64_t claim_not_before_ = 0;
   bool end_asked_ = false;
   Position tried_;                             // the intent that this claim said it would try

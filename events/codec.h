@@ -28,6 +28,7 @@ using AgentStarted = wire::AgentStartedT;
 using Observed = wire::ObservedT;
 using ServerSeen = wire::ServerSeenT;
 using DiskSeen = wire::DiskSeenT;
+using FenceSeen = wire::FenceSeenT;
 using PortSeen = wire::PortSeenT;
 using Heartbeat = wire::HeartbeatT;
 

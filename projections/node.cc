@@ -25,18 +25,27 @@ void started(State& s, const NodeStarted& e, const Meta& m) {
   node.network_driver = e.network_driver;
   node.address = e.address;
   node.version = e.version;
+  node.storage_pool = e.storage_pool;
 }
 
-void lost(State& s, const NodeLost& e, const Meta&) {
+void lost(State& s, const NodeLost& e, const Meta& m) {
   Node& node = s.nodes.edit(e.id);
   node.state = NodeState::lost;
   node.reason = e.reason;
+  node.deadline_ms = e.deadline_ms;
+  if (!node.storage_pool.empty()) node.lost_seq = m.born.seq;
 }
 
-void returned(State& s, const NodeReturned& e, const Meta&) {
+void returned(State& s, const NodeReturned& e, const Meta& m) {
   Node& node = s.nodes.edit(e.id);
   node.state = NodeState::up;
   node.reason.clear();
+  if (node.fence_seq) node.renewed = m.born.seq;  // whoever was asked may carry it out at any later time
+  node.lost_seq = node.fence_seq = 0;
+  node.fencer = {};
+  node.fenced = false;
+  node.deadline_ms = 0;
+  node.waiting.clear();
 }
 
 void dead(State& s, const NodeDead& e, const Meta&) {
@@ -49,6 +58,40 @@ void enabled_set(State& s, const NodeEnabledSet& e, const Meta&) {
   Node& node = s.nodes.edit(e.id);
   node.disabled = !e.enabled;
   node.reason = e.enabled ? std::string{} : e.reason;
+}
+
+void fencing(State& s, const NodeFencing& e, const Meta& m) {
+  Node& node = s.nodes.edit(e.id);
+  CHECK(node.state != NodeState::up);
+  if (!node.fence_seq) node.fence_seq = m.born.seq;
+  node.fencer = e.by;
+  node.deadline_ms = e.deadline_ms;
+  node.waiting.clear();
+}
+
+void fenced(State& s, const NodeFenced& e, const Meta&) {
+  Node& node = s.nodes.edit(e.id);
+  CHECK(node.state != NodeState::up && e.identity == node.identity() && e.lost == node.lost_seq);
+  node.fenced = true;
+  if (node.state == NodeState::lost) node.deadline_ms = 0;
+}
+
+void waiting(State& s, const NodeWaiting& e, const Meta&) {
+  Node& node = s.nodes.edit(e.id);
+  node.deadline_ms = e.deadline_ms;
+  node.waiting = e.reason;
+}
+
+void leftover_gone(State& s, const LeftoverGone& e, const Meta& m) {
+  const Leftover& gone = s.leftovers.at({e.node, e.object});
+  std::vector<LeftoverKey> ports;
+  s.leftovers.each_by(Leftover::by_server, encode_key(gone.server), [&](const Leftover& row) {
+    if (row.id.node == e.node && row.agent != gone.agent) ports.push_back(row.id);
+    return true;
+  });
+  if (gone.agent == wire::AgentKind::compute)
+    for (const auto& key : ports) s.leftovers.edit(key).since = m.born.seq;  // only now are they wished away
+  s.leftovers.erase({e.node, e.object});
 }
 
 void reports_skipped(State& s, const ReportsSkipped& e, const Meta& m) {

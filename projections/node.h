@@ -2,6 +2,9 @@
 //
 //   (none) ─NodeAdmitted─▶ up ─NodeLost─▶ lost ─NodeReturned─▶ up
 //                                          └────NodeDead─────▶ dead (admitted again only empty)
+//
+// One that shares a storage pool is fenced while it is lost (NodeFencing, NodeFenced), if a server there asked to be
+// restarted elsewhere; back after that, it has a new storage identity.
 #pragma once
 
 #include "events/codec.h"
@@ -16,10 +19,10 @@ struct Node {
   using Key = NodeId;
   static constexpr std::uint8_t table = 20;
   static constexpr const char* table_name = "nodes";
-  enum Index : std::uint8_t { by_name = 0 };
+  enum Index : std::uint8_t { by_name = 0, by_deadline = 1, by_fencer = 2 };
 
   NodeId id;
-  Born born;                       // born.seq is its storage identity
+  Born born;
   std::string name;
   NodeState state = NodeState::up;
   std::string reason;              // why lost, dead or disabled
@@ -38,7 +41,18 @@ struct Node {
   std::string network_driver;
   std::string address;
   std::string version;
+  std::string storage_pool;        // shared with other nodes; empty: its disks are its own
+  Seq renewed = 0;                 // of the event that gave it another storage identity than its first; 0: none did
+  Seq lost_seq = 0;                // of the NodeLost by which it is lost; kept only with a storage pool
+  Seq fence_seq = 0;               // of the event that first asked for a fence since; 0: nobody was asked
+  NodeId fencer;                   // who was asked last
+  bool fenced = false;             // its present identity writes no more
+  std::int64_t deadline_ms = 0;    // when its fence, or what waits on it, is looked at again; 0: never
+  std::string waiting;             // why what waits on it does; empty: nothing does
   bool operator==(const Node&) const = default;
+
+  // What a client of the storage pool says that it is; never used again once it is another.
+  Seq identity() const { return renewed ? renewed : born.seq; }
 
   Key key() const { return id; }
   AnyId object() const { return id.as<AnyId>(); }
@@ -49,10 +63,16 @@ struct Node {
     f(10, "boot_id", s.boot_id), f(11, "reports", s.reports), f(12, "skipped_at", s.skipped_at), f(13, "vcpus", s.vcpus);
     f(14, "ram_mib", s.ram_mib), f(15, "disk_gib", s.disk_gib), f(16, "compute_driver", s.compute_driver);
     f(17, "storage_driver", s.storage_driver), f(18, "network_driver", s.network_driver), f(19, "address", s.address);
-    f(20, "version", s.version);
+    f(20, "version", s.version), f(21, "storage_pool", s.storage_pool), f(22, "renewed", s.renewed);
+    f(23, "lost_seq", s.lost_seq), f(24, "fence_seq", s.fence_seq), f(25, "fencer", s.fencer), f(26, "fenced", s.fenced);
+    f(27, "deadline_ms", s.deadline_ms), f(28, "waiting", s.waiting);
   }
   template <class Emit>
-  void indexes(Emit&& emit) const { emit(by_name, KeyWriter().word(name)); }
+  void indexes(Emit&& emit) const {
+    emit(by_name, KeyWriter().word(name));
+    if (deadline_ms) emit(by_deadline, KeyWriter().time(deadline_ms));
+    if (fencer && !fenced) emit(by_fencer, KeyWriter().id(fencer));
+  }
 };
 
 // What servers and volumes take of a node: made from their rows as they change (usage.cc).
@@ -77,6 +97,44 @@ struct NodeUse {
   }
 };
 
+struct LeftoverKey {
+  NodeId node;
+  AnyId object;                    // a server (its domain) or a port
+  auto operator<=>(const LeftoverKey&) const = default;
+};
+inline std::string encode_key(const LeftoverKey& key) { return KeyWriter().id(key.node).id(key.object); }
+inline void decode_key(std::string_view bytes, LeftoverKey& key) {
+  KeyReader in(bytes);
+  in.id(key.node);
+  in.id(key.object);
+}
+constexpr std::size_t encoded_key_size(const LeftoverKey&) { return 32; }
+
+// What a fenced node may still have of a server that was evacuated from it. A fence does not silence a guest's network:
+// its addresses go to no other server before this is gone (design, section 4).
+struct Leftover {
+  using Key = LeftoverKey;
+  static constexpr std::uint8_t table = 22;
+  static constexpr const char* table_name = "leftovers";
+  enum Index : std::uint8_t { by_server = 0, by_node = 1 };
+
+  LeftoverKey id;
+  Born born;                       // of the server or port
+  ServerId server;
+  wire::AgentKind agent = wire::AgentKind::compute;  // whose it is to confirm
+  Seq since = 0;                   // of the event that wished it away: ports go after the domain
+  bool operator==(const Leftover&) const = default;
+
+  Key key() const { return id; }
+  template <class S, class F>
+  static void fields(S& s, F&& f) {
+    f(1, "node", s.id.node), f(2, "object", s.id.object), f(3, "born", s.born), f(4, "server", s.server);
+    f(5, "agent", s.agent), f(6, "since", s.since);
+  }
+  template <class Emit>
+  void indexes(Emit&& emit) const { emit(by_server, KeyWriter().id(server)), emit(by_node, KeyWriter().id(id.node)); }
+};
+
 namespace node {
 void admitted(State&, const NodeAdmitted&, const Meta&);
 void started(State&, const NodeStarted&, const Meta&);
@@ -84,6 +142,10 @@ void lost(State&, const NodeLost&, const Meta&);
 void returned(State&, const NodeReturned&, const Meta&);
 void dead(State&, const NodeDead&, const Meta&);
 void enabled_set(State&, const NodeEnabledSet&, const Meta&);
+void fencing(State&, const NodeFencing&, const Meta&);
+void fenced(State&, const NodeFenced&, const Meta&);
+void waiting(State&, const NodeWaiting&, const Meta&);
+void leftover_gone(State&, const LeftoverGone&, const Meta&);
 void reports_skipped(State&, const ReportsSkipped&, const Meta&);
 }  // namespace node
 

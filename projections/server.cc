@@ -16,6 +16,7 @@ const char* server_status_word(const Server& server) {
       break;
   }
   if (server.task == TaskState::rebooting) return "REBOOT";
+  if (server.task == TaskState::rebuilding) return "REBUILD";
   return server.task == TaskState::rebooting_hard ? "HARD_REBOOT" : "ACTIVE";
 }
 
@@ -35,6 +36,8 @@ const char* task_state_word(TaskState task) {
       return "rebooting_hard";
     case TaskState::deleting:
       return "deleting";
+    case TaskState::rebuilding:
+      return "rebuilding";
   }
   return "?";
 }
@@ -70,6 +73,24 @@ void settle_task(Server& server, const Meta& m) {
   server.updated_ms = m.at_ms;
 }
 
+std::vector<PortId> ports_of(const State& s, ServerId id) {
+  std::vector<PortId> ports;
+  s.ports.each_by(Port::by_server, encode_key(id), [&](const Port& port) {
+    ports.push_back(port.id);
+    return true;
+  });
+  return ports;
+}
+
+void clear_leftover(State& s, const LeftoverKey& key) {
+  if (s.leftovers.contains(key)) s.leftovers.erase(key);
+}
+
+void leave_behind(State& s, Leftover leftover) {
+  clear_leftover(s, leftover.id);
+  s.leftovers.insert(std::move(leftover));
+}
+
 void wish_power(Server& server, bool on, const Meta& m) {
   server.on = on;
   server.power_seq = m.born.seq;
@@ -101,17 +122,14 @@ void placed(State& s, const ServerPlaced& e, const Meta& m) {
   server.compute_released = server.disk_released = server.disk_ready = false;
   server.deadline_ms = e.deadline_ms;
   server.want_seq = m.born.seq;
-  std::vector<PortId> ports;
-  s.ports.each_by(Port::by_server, encode_key(e.id), [&](const Port& port) {
-    ports.push_back(port.id);
-    return true;
-  });
-  for (const auto& id : ports) {
+  for (const auto& id : ports_of(s, e.id)) {
     Port& port = s.ports.edit(id);
     port.status = PortStatus::build;
     port.released = false;
     port.want_seq = m.born.seq;
+    clear_leftover(s, {e.node, id.as<AnyId>()});
   }
+  clear_leftover(s, {e.node, e.id.as<AnyId>()});
 }
 
 void unplaced(State& s, const ServerUnplaced& e, const Meta& m) {
@@ -146,7 +164,26 @@ void vacated(State& s, const ServerVacated& e, const Meta& m) {
   server.tenure = Tenure::none;
   server.node = {};
   server.running = false;
-  if (!server.retry) server.deadline_ms = 0;
+  if (!server.retry && server.task != TaskState::deleting) server.deadline_ms = 0;
+  server.updated_ms = m.at_ms;
+}
+
+void evacuated(State& s, const ServerEvacuated& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  CHECK(server.tenure != Tenure::none);
+  if (s.nodes.at(server.node).state != NodeState::dead) {
+    leave_behind(s, {.id = {server.node, e.id.as<AnyId>()}, .born = server.born, .server = e.id, .since = m.born.seq});
+    for (const auto& id : ports_of(s, e.id))
+      leave_behind(s, {.id = {server.node, id.as<AnyId>()}, .born = s.ports.at(id).born, .server = e.id,
+                       .agent = wire::AgentKind::network, .since = m.born.seq});
+  }
+  const bool was_made = server.tenure == Tenure::placed && server.task != TaskState::spawning;
+  if (was_made && server.task != TaskState::deleting) server.task = TaskState::rebuilding;
+  server.tenure = Tenure::none;
+  server.node = {};
+  server.running = server.retry = false;
+  server.fault = e.reason;
+  server.fault_ms = m.at_ms;
   server.updated_ms = m.at_ms;
 }
 
@@ -233,7 +270,7 @@ void deleting(State& s, const ServerDeleting& e, const Meta& m) {
 }
 
 void deleted(State& s, const ServerDeleted& e, const Meta&) {
-  CHECK(s.servers.at(e.id).tenure == Tenure::none);
+  CHECK(s.servers.at(e.id).tenure == Tenure::none && !s.leftovers.any_by(Leftover::by_server, encode_key(e.id)));
   std::vector<ActionKey> actions;
   s.instance_actions.each_by(InstanceAction::by_server, encode_key(e.id), [&](const InstanceAction& row) {
     actions.push_back(row.id);

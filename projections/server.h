@@ -10,6 +10,8 @@
 // Beside its status a server has a tenure on a node: none → placed → unplacing → none. What the node
 // holds of it is handed over only when each agent there has confirmed that nothing is left:
 //   compute (domain) first, then storage (boot disk) and network (ports).
+// From a node that is fenced or dead it is evacuated with its disk, which others can read; what may be left there is a
+// Leftover (node.h).
 #pragma once
 
 #include "events/codec.h"
@@ -163,6 +165,7 @@ void placed(State&, const ServerPlaced&, const Meta&);
 void unplaced(State&, const ServerUnplaced&, const Meta&);
 void released(State&, const ServerReleased&, const Meta&);
 void vacated(State&, const ServerVacated&, const Meta&);
+void evacuated(State&, const ServerEvacuated&, const Meta&);
 void disk_ready(State&, const ServerDiskReady&, const Meta&);
 void started(State&, const ServerStarted&, const Meta&);
 void stopped(State&, const ServerStopped&, const Meta&);

@@ -7,8 +7,10 @@ namespace {
 void touch_nodes(const State&, const Server& row, State::Touched& touched) {
   if (row.node) touched.nodes.insert(row.node);
 }
-void touch_nodes(const State&, const Volume& row, State::Touched& touched) {
+void touch_nodes(const State& state, const Volume& row, State::Touched& touched) {
   if (row.node) touched.nodes.insert(row.node);
+  if (const Server* server = row.server ? state.servers.find(row.server) : nullptr; server && server->node)
+    touched.nodes.insert(server->node);
 }
 void touch_nodes(const State& state, const Port& row, State::Touched& touched) {
   if (row.is_dhcp()) touched.all = true;
@@ -17,7 +19,11 @@ void touch_nodes(const State& state, const Port& row, State::Touched& touched) {
 }
 void touch_nodes(const State&, const Network&, State::Touched& touched) { touched.all = true; }
 void touch_nodes(const State&, const Subnet&, State::Touched& touched) { touched.all = true; }
-void touch_nodes(const State&, const Node& row, State::Touched& touched) { touched.nodes.insert(row.id); }
+void touch_nodes(const State&, const Node& row, State::Touched& touched) {
+  touched.nodes.insert(row.id);
+  if (row.fencer) touched.nodes.insert(row.fencer);
+}
+void touch_nodes(const State&, const Leftover& row, State::Touched& touched) { touched.nodes.insert(row.id.node); }
 template <class Row>
 void touch_nodes(const State&, const Row&, State::Touched&) {}
 

@@ -129,4 +129,11 @@ void detach_failed(State& s, const VolumeDetachFailed& e, const Meta& m) {
   s.servers.edit(volume.server).want_seq = m.born.seq;
 }
 
+void moved(State& s, const VolumeMoved& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  volume.node = e.node;
+  volume.want_seq = m.born.seq;
+  volume.updated_ms = m.at_ms;
+}
+
 }  // namespace reprise::volume

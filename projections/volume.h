@@ -7,7 +7,8 @@
 //    error ─────────────────▶│ deleting ─VolumeDeleted─▶ (none)                 detaching
 //            VolumeDeleting  └───────────────VolumeDetached──────────────────────┘  │ VolumeDetachFailed: in-use
 //
-// A volume of local disks lives on one node and is attached there only.
+// A volume of local disks lives on one node and is attached there only; one of a storage pool is looked after by one node
+// of it, and is attached on any.
 #pragma once
 
 #include "events/codec.h"
@@ -34,7 +35,7 @@ struct Volume {
   ImageId image;
   std::vector<std::string> metadata;
   std::string zone;
-  NodeId node;                     // where its bytes are
+  NodeId node;                     // where its bytes are, or who looks after them
   VolumeStatus status = VolumeStatus::creating;
   std::string fault;               // why it is in error, or why it takes so long
   std::int64_t deadline_ms = 0;
@@ -84,6 +85,7 @@ void attached(State&, const VolumeAttached&, const Meta&);
 void detaching(State&, const VolumeDetaching&, const Meta&);
 void detached(State&, const VolumeDetached&, const Meta&);
 void detach_failed(State&, const VolumeDetachFailed&, const Meta&);
+void moved(State&, const VolumeMoved&, const Meta&);
 }  // namespace volume
 
 }  // namespace reprise

@@ -9,9 +9,9 @@ namespace {
 // id comes from a file or the configuration and is checked there.
 std::string attributes(const Marks& marks) {
   return fmt::format(
-      "id='{}' born='{}' power_seq='{}' reboot_seq='{}' stop_asked='{}' boot_id='{}' cause='{}'",
+      "id='{}' born='{}' power_seq='{}' reboot_seq='{}' stop_asked='{}' boot_id='{}' cause='{}'{}",
       marks.id.str(), marks.born.str(), marks.power_seq, marks.reboot_seq, marks.stop_asked, marks.boot_id,
-      cause_name(marks.cause));
+      cause_name(marks.cause), marks.identity ? fmt::format(" identity='{}'", marks.identity) : std::string());
 }
 
 }  // namespace

@@ -156,6 +156,7 @@ std::optional<Marks> read_marks(const pt::ptree& element) {
   marks.stop_asked = element.get<Seq>("<xmlattr>.stop_asked", 0);
   marks.boot_id = text("boot_id");
   marks.cause = parse_cause(text("cause"));
+  marks.identity = element.get<Seq>("<xmlattr>.identity", 0);
   return marks;
 }
 

@@ -65,6 +65,7 @@ struct ServerWant {
   std::string kernel_arguments;      // image property os_command_line; empty: the driver's default
   bool config_drive = false;
   GuestData guest;
+  Seq identity = 0;                  // under which its disks are opened in a storage pool; 0: the node's own disks
   auto operator<=>(const ServerWant&) const = default;
 };
 
@@ -84,6 +85,7 @@ struct ServerHave {
   StopCause cause = StopCause::none;
   Seq power_seq = 0;                 // of the last wish for power that was carried out
   Seq reboot_seq = 0;                // of the last reboot that was carried out
+  Seq identity = 0;                  // under which its disks are opened, since it was defined
   std::string boot_id;               // the host's, when the domain was last started
   std::vector<DiskLink> disks;       // attached now
   std::vector<NicLink> nics;

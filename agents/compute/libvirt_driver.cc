@@ -235,9 +235,9 @@ Result<Have> LibvirtDriver::observe() {
       if (settled.error().code == Errc::not_found) continue;
       return settled.error();
     }
-    ServerHave server{
-        marks.id,         marks.born,    (*domain)->running,    marks.cause,         marks.power_seq,
-        marks.reboot_seq, marks.boot_id, (*domain)->seen.disks, (*domain)->seen.nics};
+    ServerHave server{.id = marks.id, .born = marks.born, .running = (*domain)->running, .cause = marks.cause,
+                      .power_seq = marks.power_seq, .reboot_seq = marks.reboot_seq, .identity = marks.identity,
+                      .boot_id = marks.boot_id, .disks = (*domain)->seen.disks, .nics = (*domain)->seen.nics};
     have.servers[{marks.id, marks.born}] = std::move(server);
   }
   if (auto swept = files_.sweep(defined); !swept) return swept.error();
@@ -323,6 +323,7 @@ Status LibvirtDriver::define(const Connection& connection, const ServerWant& ser
   Marks marks;
   marks.id = server.id;
   marks.born = server.born;
+  marks.identity = server.identity;
   if (there) {
     const auto domain = inspect(connection, std::move(there));
     if (!domain) return domain.error();

@@ -45,10 +45,11 @@ std::optional<Action> power_step(const ServerWant& want, const ServerHave& have,
 }  // namespace
 
 std::optional<Action> next_action(const Want& want, const Have& have, const std::set<ServerId>& skip) {
-  // First what must not be here: of a former life, deleted, or moved elsewhere.
+  // First what must not be here: of a former life, deleted, moved elsewhere, or of an identity that the pool may shut out.
   for (const auto& [key, server] : have.servers) {
     const auto wished = want.find(key.first);
-    const bool keep = wished != want.end() && !wished->second.absent && wished->second.born == key.second;
+    const bool keep = wished != want.end() && !wished->second.absent && wished->second.born == key.second &&
+                      wished->second.identity == server.identity;
     if (!keep && !skip.contains(key.first)) return Action{.step = Step::remove, .server = {.id = server.id, .born = server.born}};
   }
   for (const auto& [id, wished] : want) {

@@ -12,12 +12,30 @@ class Maker {
   Assignment make() {
     const Node* node = state_.nodes.find(node_);
     if (!node || node->state == NodeState::dead) return std::move(made_);
+    if (!node->storage_pool.empty()) identity_ = node->identity();
     state_.servers.each_by(Server::by_node, encode_key(node_), [&](const Server& row) { return server(row), true; });
     state_.volumes.each_by(Volume::by_node, encode_key(node_), [&](const Volume& row) { return volume(row), true; });
+    state_.leftovers.each_by(Leftover::by_node, encode_key(node_), [&](const Leftover& row) { return leftover(row), true; });
+    state_.nodes.each_by(Node::by_fencer, encode_key(node_), [&](const Node& row) {
+      made_.fences[row.id] = {.node = row.id, .identity = row.identity(), .lost = row.lost_seq};
+      return true;
+    });
     return std::move(made_);
   }
 
  private:
+  // It is elsewhere: what is here of it goes.
+  void leftover(const Leftover& row) {
+    if (row.agent == wire::AgentKind::compute) {
+      const auto id = row.id.object.as<ServerId>();
+      made_.compute[id] = {.id = id, .born = row.born, .since = row.since, .absent = true};
+    } else {
+      const auto id = row.id.object.as<PortId>();
+      const bool has_domain = state_.leftovers.contains({node_, row.server.as<AnyId>()});
+      made_.network.ports[id] = port_want(state_.servers.at(row.server), state_.ports.at(id), row.since, !has_domain);
+    }
+  }
+
   void server(const Server& row) {
     const bool leaving = row.tenure == Tenure::unplacing;
     bool ports_ready = true;
@@ -38,7 +56,7 @@ class Maker {
     compute::ServerWant want{.id = row.id, .born = row.born, .since = row.want_seq, .name = row.name, .vcpus = row.vcpus,
                              .ram_mib = row.ram_mib, .on = row.on, .power_seq = row.power_seq, .stop_hard = row.stop_hard,
                              .reboot_seq = row.reboot_seq, .reboot_hard = row.reboot_hard,
-                             .kernel_arguments = row.kernel_arguments, .config_drive = row.config_drive};
+                             .kernel_arguments = row.kernel_arguments, .config_drive = row.config_drive, .identity = identity_};
     if (row.kernel) want.kernel = row.kernel;
     if (row.ramdisk) want.ramdisk = row.ramdisk;
     const Node* node = state_.nodes.find(node_);
@@ -64,7 +82,8 @@ class Maker {
   void boot_disk(const Server& row) {
     const bool absent = row.tenure == Tenure::unplacing && row.compute_released;
     storage::DiskWant want{.id = row.id.as<AnyId>(), .born = row.born, .since = row.want_seq, .absent = absent,
-                           .kind = storage::DiskKind::boot, .size_gib = row.disk_gib};
+                           .kind = storage::DiskKind::boot, .size_gib = row.disk_gib,
+                           .identity = identity_};
     want.image = image_ref(row.image);
     made_.storage[want.id] = std::move(want);
   }
@@ -72,7 +91,8 @@ class Maker {
   void volume(const Volume& row) {
     const bool absent = row.status == VolumeStatus::deleting || row.status == VolumeStatus::error;
     storage::DiskWant want{.id = row.id.as<AnyId>(), .born = row.born, .since = row.want_seq, .absent = absent,
-                           .kind = storage::DiskKind::volume, .size_gib = row.size_gib};
+                           .kind = storage::DiskKind::volume, .size_gib = row.size_gib,
+                           .identity = identity_};
     want.image = image_ref(row.image);
     want.backed = false;
     made_.storage[want.id] = std::move(want);
@@ -87,7 +107,11 @@ class Maker {
   void port(const Server& server, const Port& row) {
     if (row.released) return;
     const bool absent = server.tenure == Tenure::unplacing && server.compute_released;
-    network::PortWant want{.id = row.id, .born = row.born, .since = std::max(server.want_seq, row.want_seq), .absent = absent};
+    made_.network.ports[row.id] = port_want(server, row, std::max(server.want_seq, row.want_seq), absent);
+  }
+
+  network::PortWant port_want(const Server& server, const Port& row, Seq since, bool absent) {
+    network::PortWant want{.id = row.id, .born = row.born, .since = since, .absent = absent};
     if (!absent) {
       const Network* network = state_.networks.find(row.network);
       want.network = row.network;
@@ -97,7 +121,7 @@ class Maker {
       want.admin_up = row.admin_up && network && network->admin_up;
       if (network) carry(*network);
     }
-    made_.network.ports[row.id] = std::move(want);
+    return want;
   }
 
   // A network that a port here is in.
@@ -126,6 +150,7 @@ class Maker {
   const State& state_;
   const NodeId node_;
   Assignment made_;
+  Seq identity_ = 0;           // the node's, as a client of its storage pool
 };
 
 }  // namespace

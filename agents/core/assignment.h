@@ -16,6 +16,7 @@ struct Assignment {
   Seq seq = 0;                 // of the head that it was made at
   compute::Want compute;
   storage::Want storage;
+  storage::Fences fences;      // of other nodes of its storage pool
   network::Want network;
 };
 

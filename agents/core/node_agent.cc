@@ -118,7 +118,8 @@ void NodeAgent::announce(std::int64_t steady_ms) {
   report.body.Set(AgentStarted{.nonce = nonce_, .name = facts_.name, .boot_id = facts_.boot_id, .zone = facts_.zone,
                                .vcpus = facts_.vcpus, .ram_mib = facts_.ram_mib, .disk_gib = facts_.disk_gib,
                                .compute_driver = facts_.compute_driver, .storage_driver = facts_.storage_driver,
-                               .network_driver = facts_.network_driver, .address = facts_.address, .version = facts_.version});
+                               .network_driver = facts_.network_driver, .address = facts_.address, .version = facts_.version,
+                               .storage_pool = facts_.storage_pool});
   outbox_.send_once(Topic::reports, encode(report));
 }
 

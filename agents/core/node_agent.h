@@ -20,6 +20,7 @@ struct NodeFacts {
   std::string compute_driver, storage_driver, network_driver;
   std::string address;
   std::string version;
+  std::string storage_pool;        // shared with other nodes; empty: disks of its own
 };
 
 class NodeAgent {

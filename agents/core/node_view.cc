@@ -10,6 +10,7 @@ NodeView node_view(const State& state, NodeId id, const Head& head) {
     view.reports = node->reports;
     view.skipped_at = node->skipped_at;
     view.born = node->born;
+    view.lost = node->state == NodeState::lost;
     view.dead = node->state == NodeState::dead;
   }
   return view;

@@ -18,6 +18,7 @@ struct NodeView {
   Seq skipped_at = 0;              // a full report made at or past it is asked for
   Seq claimed_at = 0;              // of the last ControllerStarted: it gets full reports
   Born born;                       // of the node's present life
+  bool lost = false;               // it is back when it is heard of
   bool dead = false;               // declared so
   Seq void_since = 0;              // what is here is of a life that ended by this head, and goes; 0: it is not
 };

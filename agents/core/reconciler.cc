@@ -19,6 +19,19 @@ std::int64_t backoff(std::uint32_t attempts) {
 // Worth trying again before it is called an error: a daemon that restarts, a time-out.
 bool is_transient(Errc code) { return code == Errc::unreachable || code == Errc::timed_out; }
 
+// Orders that are carried out, whoever did it.
+template <class Have>
+std::vector<FenceSeen> fences_seen(const Assignment& want, const Have& have) {
+  std::vector<FenceSeen> seen;
+  if constexpr (std::is_same_v<Have, storage::Have>)
+    for (const auto& [node, wished] : want.fences) {
+      const auto at = have.fences.find(node);
+      if (at != have.fences.end() && at->second >= wished.identity)
+        seen.push_back({.node = node, .identity = wished.identity, .lost = wished.lost});
+    }
+  return seen;
+}
+
 }  // namespace
 
 template <class Kind>
@@ -62,7 +75,8 @@ void Reconciler<Kind>::report(const NodeView& view, const typename Kind::Have& h
     if constexpr (Kind::kind == AgentKind::network)
       if (common != waiting_.end() && !one.ready) one.error = common->second.error;
   }
-  const bool full = full_is_due(view, steady_ms);
+  full_while_lost_ = full_while_lost_ && view.lost;
+  const bool full = full_is_due(view, steady_ms) || (view.lost && realized && !full_while_lost_);
   Observed observed;
   observed.agent = static_cast<wire::AgentKind>(Kind::kind);
   observed.full = full;
@@ -72,15 +86,16 @@ void Reconciler<Kind>::report(const NodeView& view, const typename Kind::Have& h
     if (full || before == reported_.end() || !(before->second == one))
       Kind::list(observed).push_back(std::make_unique<typename Kind::Seen>(one));
   }
-  if (!full && Kind::list(observed).empty()) {
-    reported_ = std::move(seen);
-    return;
-  }
-  if (!outbox_.add(std::move(observed))) return;
+  auto fences = fences_seen(view.assignment, have);
+  if (full || fences != reported_fences_)
+    for (const auto& one : fences) observed.fences.push_back(std::make_unique<FenceSeen>(one));
+  const bool news = full || !Kind::list(observed).empty() || !observed.fences.empty();
+  if (news && !outbox_.add(std::move(observed))) return;
   reported_ = std::move(seen);
+  reported_fences_ = std::move(fences);
   reported_incarnation_ = view.incarnation;
   reported_claim_ = view.claimed_at;
-  if (full) full_at_ = view.head, full_ms_ = steady_ms;
+  if (full) full_at_ = view.head, full_ms_ = steady_ms, full_while_lost_ = view.lost && realized;
 }
 
 template <class Kind>
@@ -191,10 +206,11 @@ std::map<AnyId, ServerSeen> ComputeKind::seen(const Assignment& want, const Have
 // ---- storage
 
 std::optional<storage::Action> StorageKind::plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip) {
-  return storage::next_action(want.storage, have, skip);
+  return storage::next_action(want.storage, have, skip, want.fences);
 }
 
 Assignment StorageKind::cleared(Assignment want, const Have& have) {
+  if (have.shared) return want;
   for (const auto& [key, disk] : have.disks)
     want.storage.try_emplace(disk.id, storage::DiskWant{.id = disk.id, .born = disk.born, .absent = true, .kind = disk.kind});
   return want;
@@ -202,13 +218,15 @@ Assignment StorageKind::cleared(Assignment want, const Have& have) {
 
 std::string StorageKind::words(const Action& action) {
   return fmt::format("{} {}", storage::step_name(action.step),
-                     action.step == storage::Step::evict_image ? action.image.str() : action.disk.id.str());
+                     action.step == storage::Step::fence         ? action.fence.node.str()
+                     : action.step == storage::Step::evict_image ? action.image.str()
+                                                                 : action.disk.id.str());
 }
 
 std::map<AnyId, DiskSeen> StorageKind::seen(const Assignment& want, const Have& have) {
   std::map<AnyId, DiskSeen> all;
   for (const auto& [key, disk] : have.disks)
-    all[disk.id] = {.id = disk.id, .born = disk.born, .present = true, .size_gib = disk.size_gib};
+    if (!have.shared || want.storage.contains(disk.id)) all[disk.id] = {.id = disk.id, .born = disk.born, .present = true, .size_gib = disk.size_gib};
   for (const auto& [id, wished] : want.storage) {
     auto& one = all[id];
     if (one.born != wished.born) one = {.id = id, .born = wished.born};

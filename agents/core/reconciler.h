@@ -44,11 +44,11 @@ struct StorageKind {
   using Action = storage::Action;
   using Seen = DiskSeen;
   static std::optional<Action> plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip);
-  // With what is here and nobody wished for, wished away.
+  // With what is here and nobody wished for, wished away; in a pool that is others'.
   static Assignment cleared(Assignment want, const Have& have);
   static bool is_exclusive(const Action& action) { return action.step == storage::Step::create; }
-  static AnyId key(const Action& action) { return action.disk.id; }
-  static Seq since(const Action& action) { return action.disk.since; }
+  static AnyId key(const Action& action) { return action.step == storage::Step::fence ? action.fence.node.as<AnyId>() : action.disk.id; }
+  static Seq since(const Action& action) { return action.step == storage::Step::fence ? action.fence.lost : action.disk.since; }
   static std::string words(const Action& action);
   static std::map<AnyId, Seen> seen(const Assignment& want, const Have& have);
   static auto& list(Observed& observed) { return observed.disks; }
@@ -118,10 +118,12 @@ class Reconciler final : public AgentLoop {
   std::map<AnyId, Waiting> waiting_;
   std::optional<typename Kind::Action> last_action_;
   std::map<AnyId, typename Kind::Seen> reported_;
+  std::vector<FenceSeen> reported_fences_;
   Seq reported_incarnation_ = 0;
   Seq reported_claim_ = 0;
   Seq full_at_ = 0;               // head of the last full report
   std::int64_t full_ms_ = 0;
+  bool full_while_lost_ = false;  // made on a confirmed head, since the node was taken for lost
   std::uint32_t observe_failures_ = 0;
   mutable std::mutex status_mutex_;
   AgentStatus status_;

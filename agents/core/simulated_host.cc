@@ -10,12 +10,6 @@ namespace {
 using compute::DiskLink;
 using compute::ServerHave;
 
-std::uint64_t used_gib(const storage::Have& have) {
-  std::uint64_t used = 0;
-  for (const auto& [key, disk] : have.disks) used += disk.size_gib;
-  return used;
-}
-
 }  // namespace
 
 struct SimulatedHost::Compute final : compute::Driver {
@@ -56,7 +50,8 @@ struct SimulatedHost::Compute final : compute::Driver {
     }
     if (action.step == compute::Step::define) {
       if (at != host.servers_.servers.end()) return {};
-      ServerHave made{.id = action.server.id, .born = action.server.born, .disks = action.server.disks, .nics = action.server.nics};
+      ServerHave made{.id = action.server.id, .born = action.server.born, .identity = action.server.identity,
+                      .disks = action.server.disks, .nics = action.server.nics};
       host.servers_.servers.emplace(key, std::move(made));
       return {};
     }
@@ -71,8 +66,10 @@ struct SimulatedHost::Compute final : compute::Driver {
       case compute::Step::start:
         have.disks = want.disks;
         have.nics = want.nics;
-        if (!host.disks_.disks.contains({want.id.as<AnyId>(), want.born}))
+        if (!host.disks_->holds(want.id.as<AnyId>(), want.born))
           return {Errc::not_found, fmt::format("the boot disk of server {} is not on this host", want.id.str())};
+        if (!host.may_write(have))
+          return {Errc::denied, fmt::format("the storage pool lets no client {} of this node in: it was taken for lost", have.identity)};
         start(have, want);
         return {};
       case compute::Step::mark_power: have.power_seq = want.power_seq; return {};
@@ -95,7 +92,7 @@ struct SimulatedHost::Compute final : compute::Driver {
   }
 
   Status attach(ServerHave& have, const DiskLink& disk) {
-    if (!host.disks_.disks.contains({disk.id, disk.born}))
+    if (!host.disks_->holds(disk.id, disk.born))
       return {Errc::not_found, fmt::format("disk {} is not on this host", disk.id.str())};
     const bool there = std::any_of(have.disks.begin(), have.disks.end(), [&](const DiskLink& one) { return one.id == disk.id; });
     if (!there) have.disks.push_back(disk);
@@ -138,56 +135,18 @@ struct SimulatedHost::Storage final : storage::Driver {
   Result<storage::Have> observe() override {
     if (host.hooks_.blind)
       if (auto status = host.hooks_.blind(AgentKind::storage); !status) return status.error();
-    std::lock_guard lock(host.mutex_);
-    host.disks_.free_gib = host.disk_gib_ - std::min(host.disk_gib_, used_gib(host.disks_));
-    return host.disks_;
+    return host.disks_->have();
   }
 
   Status perform(const storage::Action& action) override {
     Status result;
     std::lock_guard lock(host.mutex_);
-    const AnyId object = action.step == storage::Step::evict_image ? action.image.as<AnyId>() : action.disk.id;
+    const AnyId object = action.step == storage::Step::evict_image ? action.image.as<AnyId>()
+                         : action.step == storage::Step::fence     ? action.fence.node.as<AnyId>()
+                                                                   : action.disk.id;
     if (!host.takes_place(AgentKind::storage, storage::step_name(action.step), object, result)) return result;
-    const Status done = apply(action);
+    const Status done = host.disks_->apply(action, host.node_);
     return done ? result : done;
-  }
-
-  Status apply(const storage::Action& action) {
-    const auto& want = action.disk;
-    const std::pair key{want.id, want.born};
-    switch (action.step) {
-      case storage::Step::create: {
-        if (host.disks_.disks.contains(key)) return {};
-        if (want.size_gib == 0 && !want.image)
-          return {Errc::invalid, fmt::format("disk {} is empty and of 0 GiB: give it a size or an image", want.id.str())};
-        const auto used = used_gib(host.disks_);
-        if (used + want.size_gib > host.disk_gib_)
-          return {Errc::no_space, fmt::format("disk {} needs {} GiB, {} are free: free some, or add a node", want.id.str(),
-                                              want.size_gib, host.disk_gib_ - used)};
-        host.disks_.disks[key] = {.id = want.id, .born = want.born, .kind = want.kind, .size_gib = want.size_gib};
-        if (want.image) host.disks_.cached[want.image->id] = want.image->sha512;
-        if (want.image && want.backed) stands_on[key] = want.image->id;
-        return {};
-      }
-      case storage::Step::grow: {
-        const auto at = host.disks_.disks.find(key);
-        if (at == host.disks_.disks.end())
-          return {Errc::not_found, fmt::format("disk {} is not on this host", want.id.str())};
-        at->second.size_gib = std::max(at->second.size_gib, want.size_gib);
-        return {};
-      }
-      case storage::Step::remove:
-        host.disks_.disks.erase(key);
-        stands_on.erase(key);
-        return {};
-      case storage::Step::evict_image:
-        for (const auto& [disk, image] : stands_on)
-          if (image == action.image)
-            return {Errc::conflict, fmt::format("image {} cannot go: disk {} stands on it", image.str(), disk.first.str())};
-        host.disks_.cached.erase(action.image);
-        return {};
-    }
-    return {};
   }
 
   storage::DiskSource source(AnyId id, Born born) const override {
@@ -195,7 +154,6 @@ struct SimulatedHost::Storage final : storage::Driver {
   }
 
   SimulatedHost& host;
-  std::map<std::pair<AnyId, Born>, ImageId> stands_on;  // boot disk -> the cached image under it
 };
 
 struct SimulatedHost::Network final : network::Driver {
@@ -229,7 +187,10 @@ struct SimulatedHost::Network final : network::Driver {
 };
 
 SimulatedHost::SimulatedHost(std::string boot_id, std::uint64_t disk_gib, Hooks hooks)
-    : hooks_(std::move(hooks)), disk_gib_(disk_gib), compute_(std::make_unique<Compute>(*this)),
+    : SimulatedHost(std::move(boot_id), std::make_shared<SimulatedDisks>(disk_gib), {}, std::move(hooks)) {}
+
+SimulatedHost::SimulatedHost(std::string boot_id, std::shared_ptr<SimulatedDisks> pool, NodeId node, Hooks hooks)
+    : hooks_(std::move(hooks)), node_(node), disks_(std::move(pool)), compute_(std::make_unique<Compute>(*this)),
       storage_(std::make_unique<Storage>(*this)), network_(std::make_unique<Network>(*this)) {
   servers_.boot_id = std::move(boot_id);
 }
@@ -240,7 +201,6 @@ storage::Driver& SimulatedHost::storage() { return *storage_; }
 network::Driver& SimulatedHost::network() { return *network_; }
 
 compute::Have SimulatedHost::servers() const { return std::lock_guard(mutex_), servers_; }
-storage::Have SimulatedHost::disks() const { return std::lock_guard(mutex_), disks_; }
 network::Have SimulatedHost::ports() const { return std::lock_guard(mutex_), ports_; }
 
 bool SimulatedHost::takes_place(AgentKind agent, const std::string& what, AnyId object, Status& result) {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "agents/compute/driver.h"
+#include "agents/core/simulated_disks.h"
 #include "agents/network/driver.h"
 #include "agents/storage/driver.h"
 
@@ -37,6 +38,8 @@ class SimulatedHost {
   };
 
   explicit SimulatedHost(std::string boot_id, std::uint64_t disk_gib = 1'000'000, Hooks hooks = {});
+  // One that shares `pool`, as that node.
+  SimulatedHost(std::string boot_id, std::shared_ptr<SimulatedDisks> pool, NodeId node, Hooks hooks = {});
   ~SimulatedHost();
 
   compute::Driver& compute();
@@ -45,8 +48,10 @@ class SimulatedHost {
 
   // What is on it now; for checkers.
   compute::Have servers() const;
-  storage::Have disks() const;
+  storage::Have disks() const { return disks_->have(); }
   network::Have ports() const;
+  // Can a guest of it write to its disks?
+  bool may_write(const compute::ServerHave& server) const { return !disks_->shuts_out(node_, server.identity); }
 
   // From outside: the guest powers itself off, its process is killed, the whole host restarts.
   void guest_powers_off(ServerId id);
@@ -67,11 +72,11 @@ class SimulatedHost {
 
   mutable std::mutex mutex_;
   Hooks hooks_;
-  std::uint64_t disk_gib_;
+  const NodeId node_;
+  const std::shared_ptr<SimulatedDisks> disks_;
   compute::Have servers_;
   std::map<ServerId, std::string> consoles_;
   std::set<ServerId> deaf_;
-  storage::Have disks_;
   network::Have ports_;
   std::function<void()> wake_[3];
   std::unique_ptr<Compute> compute_;

@@ -31,6 +31,7 @@ struct DiskWant {
   std::uint64_t size_gib = 0;
   std::optional<ImageRef> image;  // what it is filled with; none: empty
   bool backed = true;        // may stand on a cached image (boot disk); a volume is whole of its own
+  Seq identity = 0;          // under which the pool is written to; 0: the node's own disks
   auto operator<=>(const DiskWant&) const = default;
 };
 
@@ -43,22 +44,35 @@ struct DiskHave {
   auto operator<=>(const DiskHave&) const = default;
 };
 
+// A node that is lost: no client that calls itself by this identity or a former one of that node may write to the pool
+// any more, now or ever (ceph: osd blocklist).
+struct FenceWant {
+  NodeId node;
+  Seq identity = 0;          // of the event that gave it to the node: those that it had before are smaller
+  Seq lost = 0;              // of the event by which it is lost: the order that this is
+  auto operator<=>(const FenceWant&) const = default;
+};
+
 struct Have {
   std::map<std::pair<AnyId, Born>, DiskHave> disks;
+  bool shared = false;                        // they are in a pool that other nodes see too, wished here or not
+  std::map<NodeId, Seq> fences;               // of that pool: up to which identity each node is shut out
   std::map<ImageId, std::string> cached;      // image -> sha512 of the copy that boot disks stand on
   std::uint64_t free_gib = 0;                 // of the file system or pool
   bool operator==(const Have&) const = default;
 };
 
 using Want = std::map<AnyId, DiskWant>;
+using Fences = std::map<NodeId, FenceWant>;
 
-enum class Step : std::uint8_t { create, grow, remove, evict_image };
+enum class Step : std::uint8_t { create, grow, remove, evict_image, fence };
 const char* step_name(Step step);
 
 struct Action {
   Step step = Step::create;
   DiskWant disk;             // create, grow, remove
   ImageId image;             // evict_image
+  FenceWant fence;           // fence
   bool operator==(const Action&) const = default;
 };
 

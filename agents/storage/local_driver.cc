@@ -151,6 +151,8 @@ Status LocalDriver::perform(const Action& action) {
       return remove(action.disk);
     case Step::evict_image:
       return evict(action.image);
+    case Step::fence:
+      break;  // nobody shares these disks: nobody is asked
   }
   return {Errc::unsupported,
           fmt::format("storage step {} is not known to this version", static_cast<int>(action.step))};

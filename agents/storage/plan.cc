@@ -17,7 +17,12 @@ std::optional<Action> evict_step(const Want& want, const Have& have) {
 
 }  // namespace
 
-std::optional<Action> next_action(const Want& want, const Have& have, const std::set<AnyId>& skip) {
+std::optional<Action> next_action(const Want& want, const Have& have, const std::set<AnyId>& skip, const Fences& fences) {
+  for (const auto& [node, wished] : fences) {
+    const auto at = have.fences.find(node);
+    const bool there = at != have.fences.end() && at->second >= wished.identity;
+    if (!there && !skip.contains(node.as<AnyId>())) return Action{.step = Step::fence, .fence = wished};
+  }
   for (const auto& [id, wished] : want) {
     if (skip.contains(id)) continue;
     const auto at = have.disks.find({id, wished.born});
@@ -40,6 +45,7 @@ const char* step_name(Step step) {
     case Step::grow: return "grow";
     case Step::remove: return "remove";
     case Step::evict_image: return "evict_image";
+    case Step::fence: return "fence";
   }
   return "?";
 }

@@ -12,7 +12,7 @@
 namespace reprise::api {
 namespace {
 
-constexpr std::string_view statuses[] = {"ACTIVE", "BUILD", "ERROR", "HARD_REBOOT", "REBOOT", "SHUTOFF"};
+constexpr std::string_view statuses[] = {"ACTIVE", "BUILD", "ERROR", "HARD_REBOOT", "REBOOT", "REBUILD", "SHUTOFF"};
 // Of nova, but never those of a server here.
 constexpr std::string_view other_statuses[] = {
     "DELETED",      "MIGRATING", "PASSWORD",      "PAUSED",       "REBUILD",

@@ -67,6 +67,7 @@ struct SimulatedConfig {
   std::int64_t vcpus = 64;
   std::int64_t ram_mib = 256 * 1024;
   std::int64_t disk_gib = 4096;
+  std::string storage_pool;
 };
 
 struct LibvirtConfig {

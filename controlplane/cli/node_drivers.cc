@@ -72,17 +72,20 @@ class SimulatedNodes final : public NodeSet {
   SimulatedNodes(const Config& config, NodeId first) {
     const auto& simulated = config.simulated;
     const std::string name = or_else(config.agent.node, host_name());
+    const auto gib = static_cast<std::uint64_t>(simulated.disk_gib);
+    const auto pool = std::make_shared<SimulatedDisks>(gib * static_cast<std::uint64_t>(simulated.nodes), true);
     for (std::int64_t i = 0; i < simulated.nodes; ++i) {
       // Whatever was on it went with the process that simulated it: for the cloud, the host has restarted.
       const std::string boot_id = api::random_id().str();
-      hosts_.push_back(
-          std::make_unique<SimulatedHost>(boot_id, static_cast<std::uint64_t>(simulated.disk_gib)));
       NodeFacts facts = facts_of(config, {first.hi, first.lo + static_cast<std::uint64_t>(i)},
                                  simulated.nodes == 1 ? name : fmt::format("{}-{}", name, i + 1));
       facts.boot_id = boot_id;
       facts.vcpus = static_cast<std::uint32_t>(simulated.vcpus);
       facts.ram_mib = static_cast<std::uint64_t>(simulated.ram_mib);
-      facts.disk_gib = static_cast<std::uint64_t>(simulated.disk_gib);
+      facts.disk_gib = gib;
+      facts.storage_pool = simulated.storage_pool;
+      hosts_.push_back(simulated.storage_pool.empty() ? std::make_unique<SimulatedHost>(boot_id, gib)
+                                                      : std::make_unique<SimulatedHost>(boot_id, pool, facts.id));
       SimulatedHost& host = *hosts_.back();
       nodes_.push_back({std::move(facts), &host.compute(), &host.storage(), &host.network()});
     }

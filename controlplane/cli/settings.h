@@ -91,6 +91,8 @@ void each_setting(C& c, F&& f) {
   f("simulated", "vcpus", c.simulated.vcpus, Whole{1, 100'000}, "of each");
   f("simulated", "ram_mib", c.simulated.ram_mib, Whole{64, 1 << 28}, "of each, in MiB");
   f("simulated", "disk_gib", c.simulated.disk_gib, Whole{1, 1 << 28}, "of each, in GiB");
+  f("simulated", "storage_pool", c.simulated.storage_pool, Text{TextRule::name, true},
+    "the storage that they all share, each with its part of it; empty: each has disks of its own");
 
   f("libvirt", "uri", c.libvirt.uri, Text{TextRule::url}, "libvirt's connection URI");
   f("libvirt", "virtualization", c.libvirt.virtualization, Words{{"auto", "kvm", "tcg"}},

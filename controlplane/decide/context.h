@@ -55,6 +55,9 @@ inline constexpr std::int64_t volume_create_ms = 600'000;
 inline constexpr std::int64_t attach_ms = 60'000;
 inline constexpr std::int64_t detach_ms = 60'000;
 inline constexpr std::int64_t volume_delete_ms = 120'000;
+inline constexpr std::int64_t elsewhere_ms = 20'000;        // after a loss that an admin confirmed: a lease
+inline constexpr std::int64_t fence_ms = 30'000;            // then another is asked
+inline constexpr std::int64_t evacuate_again_ms = 60'000;
 }  // namespace deadline
 
 }  // namespace reprise

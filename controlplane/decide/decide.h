@@ -22,7 +22,8 @@ std::vector<Events> decide_due(const State& state, std::int64_t at_ms, std::size
 std::optional<std::int64_t> next_deadline(const State& state);
 
 // A node was not heard of for longer than its lease.
-Events decide_lost(const State& state, NodeId node, const std::string& reason);
+// From `elsewhere_ms` on, of log time, what can go elsewhere may.
+Events decide_lost(const State& state, NodeId node, const std::string& reason, std::int64_t elsewhere_ms);
 
 namespace cloud {
 Events ask_time(const State&, const AskTime&, const Context&);

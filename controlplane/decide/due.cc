@@ -1,6 +1,7 @@
 // Deadlines: no state without an owner, a deadline and a next step. Past it: elsewhere, by force, or
 // ERROR with a reason that a person can act on.
 #include "controlplane/decide/decide.h"
+#include "controlplane/decide/evacuate.h"
 #include "controlplane/decide/server.h"
 
 namespace reprise {
@@ -28,6 +29,11 @@ std::string awaited_for_boot(const State& s, const Server& row) {
 
 Events server_due(const State& s, const Server& row, std::int64_t at_ms) {
   const std::string name = node_name(s, row.node);
+  if (row.tenure == Tenure::none && row.task == TaskState::deleting)
+    return {ServerOverdue{.id = row.id,
+                          .reason = fmt::format("the node that it was evacuated from has not confirmed that {} is gone; bring it back, or declare it dead",
+                                                server::still_held(s, row)),
+                          .deadline_ms = at_ms + deadline::overdue_ms}};
   if (row.tenure == Tenure::unplacing)
     return {ServerOverdue{.id = row.id,
                           .reason = fmt::format("node {} has not confirmed that {} is gone; {}", name,
@@ -39,6 +45,7 @@ Events server_due(const State& s, const Server& row, std::int64_t at_ms) {
     case TaskState::powering_off:
       if (!row.stop_hard) return {ServerStopForced{.id = row.id, .deadline_ms = at_ms + deadline::stop_hard_ms}};
       return {ServerFailed{.id = row.id, .reason = fmt::format("node {} did not stop it in time; {}", name, remedy(s, row.node))}};
+    case TaskState::rebuilding:
     case TaskState::powering_on:
       return {ServerFailed{.id = row.id, .reason = fmt::format("node {} did not start it in time{}{}; {}", name,
                                                                row.fault.empty() ? "" : ": ", row.fault, remedy(s, row.node))}};
@@ -93,6 +100,11 @@ std::vector<Events> decide_due(const State& s, std::int64_t at_ms, std::size_t m
     due.push_back(volume_due(s, row, at_ms));
     return true;
   });
+  // Alone, one at a time: what it places must be known to what is decided next.
+  s.nodes.each_entry(Node::by_deadline, [&](std::string_view, const Node& row) {
+    if (row.deadline_ms <= at_ms && due.empty()) due.push_back(evacuate::due(s, row, at_ms));
+    return false;
+  });
   return due;
 }
 
@@ -101,6 +113,7 @@ std::optional<std::int64_t> next_deadline(const State& s) {
   const auto take = [&](std::int64_t at) { if (!next || at < *next) next = at; };
   s.servers.each_entry(Server::by_deadline, [&](std::string_view, const Server& row) { return take(row.deadline_ms), false; });
   s.volumes.each_entry(Volume::by_deadline, [&](std::string_view, const Volume& row) { return take(row.deadline_ms), false; });
+  s.nodes.each_entry(Node::by_deadline, [&](std::string_view, const Node& row) { return take(row.deadline_ms), false; });
   return next;
 }
 

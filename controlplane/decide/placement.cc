@@ -25,15 +25,17 @@ PlacementReason judge_row(const NodeColumns& columns, std::size_t i, const Place
   return PlacementReason::fits;
 }
 
-// A host or node that is excluded by name; these two cases are rare and kept out of the scan.
+// A host or node that is excluded by name, or by its storage pool: rare cases, kept out of the scan.
 bool excluded(const NodeColumns& columns, std::size_t i, const State& state, const PlacementRequest& request) {
   if (request.not_on && columns.ids[i] == request.not_on) return true;
-  return !request.host.empty() && state.nodes.at(columns.ids[i]).name != request.host;
+  if (request.host.empty() && request.pool.empty()) return false;
+  const Node& node = state.nodes.at(columns.ids[i]);
+  return (!request.host.empty() && node.name != request.host) || (!request.pool.empty() && node.storage_pool != request.pool);
 }
 
 // What the columns alone do not tell.
 bool one_by_one(const PlacementRequest& request) {
-  return request.not_on || !request.host.empty() || (request.promised && !request.promised->empty());
+  return request.not_on || !request.host.empty() || !request.pool.empty() || (request.promised && !request.promised->empty());
 }
 
 // The most free memory first: load spreads, and a tie goes to the lower id.

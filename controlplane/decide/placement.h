@@ -13,6 +13,7 @@ struct PlacementRequest {
   std::string zone;       // empty: any
   std::string host;       // node name; empty: any
   NodeId not_on;          // excluded; none: no exclusion
+  std::string pool;       // storage pool; empty: any
   const std::vector<NodeUse>* promised = nullptr;  // by the same decision before: the State does not show it yet
 };
 

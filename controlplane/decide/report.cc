@@ -1,6 +1,7 @@
 // Reports into events. A report says what an agent saw; only what differs from the State matters, and
 // only what answers the present wish (`since`) is believed about absence and readiness.
 #include "controlplane/decide/decide.h"
+#include "controlplane/decide/evacuate.h"
 #include "controlplane/decide/server.h"
 
 namespace reprise {
@@ -12,7 +13,10 @@ class ReportDecider {
       : state_(state), node_(node), seen_(seen), at_ms_(at_ms) {}
 
   Events events() {
-    if (node_.state == NodeState::lost && seen_.realized > node_.incarnation) add(NodeReturned{.id = node_.id});
+    for (const auto& one : seen_.servers) leftover({node_.id, one->id.as<AnyId>()}, one->born, one->since, one->present);
+    for (const auto& one : seen_.ports) leftover({node_.id, one->id.as<AnyId>()}, one->born, one->since, one->present);
+    if (has_returned()) add(NodeReturned{.id = node_.id});
+    for (const auto& one : seen_.fences) fence(*one);
     for (const auto& one : seen_.servers) server(*one);
     for (const auto& one : seen_.disks) disk(*one);
     for (const auto& one : seen_.ports) port(*one);
@@ -29,6 +33,38 @@ class ReportDecider {
     return server && server->born == born && server->node == node_.id ? server : nullptr;
   }
   bool confirmed() const { return seen_.realized != 0; }
+
+  // It was heard of since it was lost, and no domain is left that was evacuated from it.
+  bool has_returned() const {
+    if (node_.state != NodeState::lost || !confirmed() || seen_.realized < std::max(node_.incarnation, node_.lost_seq)) return false;
+    bool left = false;
+    state_.leftovers.each_by(Leftover::by_node, encode_key(node_.id), [&](const Leftover& row) {
+      left = row.agent == wire::AgentKind::compute && !before_.leftovers_gone.contains(row.id);
+      return !left;
+    });
+    return !left;
+  }
+
+  void leftover(const LeftoverKey& key, Born born, Seq since, bool present) {
+    const Leftover* row = state_.leftovers.find(key);
+    if (!row || row->born != born || since < row->since || present || !confirmed()) return;
+    const bool is_port = row->agent != wire::AgentKind::compute;
+    if (is_port && state_.leftovers.contains({key.node, row->server.as<AnyId>()})) return;  // it may come again with the domain
+    add(LeftoverGone{.node = key.node, .object = key.object});
+    before_.leftovers_gone.insert(key);
+    const Server& server = state_.servers.at(row->server);
+    if (server.task == TaskState::deleting && server.tenure == Tenure::none) concerned_.insert(server.id);
+  }
+
+  // Only the answer to the loss by which it is lost now counts: a former one may have been slept over.
+  void fence(const FenceSeen& seen) {
+    const Node* lost = state_.nodes.find(seen.node);
+    if (!lost || lost->state == NodeState::up || !lost->fence_seq || lost->fenced) return;
+    if (seen.identity != lost->identity() || seen.lost != lost->lost_seq) return;
+    add(NodeFenced{.id = lost->id, .identity = seen.identity, .lost = seen.lost, .by = node_.id});
+    if (lost->state == NodeState::dead) return;  // it counted as fenced
+    for (auto& event : evacuate::events(state_, *lost, false, at_ms_, before_)) add(std::move(event));
+  }
 
   void server(const ServerSeen& seen) {
     const Server* row = ours(seen.id, seen.born);
@@ -138,6 +174,7 @@ class ReportDecider {
 
   // With what this report confirmed, does its node hold nothing of it any more?
   void finish_if_released(const Server& row) {
+    if (row.tenure == Tenure::none) return finish(row);
     if (!row.compute_released && !compute_released_.contains(row.id)) return;
     if (!row.disk_released && !disk_released_.contains(row.id)) return;
     bool ports = true;
@@ -145,8 +182,10 @@ class ReportDecider {
       ports = port.released || ports_released_.contains(port.id);
       return ports;
     });
-    if (!ports) return;
-    for (auto& event : server::after_vacated(state_, row, at_ms_, promised_)) add(std::move(event));
+    if (ports) finish(row);
+  }
+  void finish(const Server& row) {
+    for (auto& event : server::after_vacated(state_, row, at_ms_, before_)) add(std::move(event));
   }
 
   const State& state_;
@@ -156,14 +195,19 @@ class ReportDecider {
   Events events_;
   std::set<ServerId> concerned_, compute_released_, disk_released_, gave_up_;
   std::set<PortId> ports_released_;
-  std::vector<NodeUse> promised_;
+  server::Before before_;
 };
 
-ReportVerdict agent_started(const State& s, const Report& report, const AgentStarted& started) {
+ReportVerdict agent_started(const State& s, const Report& report, const AgentStarted& started, std::int64_t at_ms) {
   const Node* node = s.nodes.find(report.node);
   if (node && node->nonce == started.nonce) return {};  // said twice
   // Sent before it knew of its death, maybe long ago: it clears its host first, and says so again.
   if (node && node->state == NodeState::dead && report.incarnation < node->skipped_at) return {};
+  const bool holds = node && (s.servers.any_by(Server::by_node, encode_key(node->id)) || s.volumes.any_by(Volume::by_node, encode_key(node->id)));
+  if (holds && node->storage_pool != started.storage_pool)  // their disks would be made anew, empty
+    return {true, refuse(Refusal::wrong_state, fmt::format("Node {} has servers or volumes in storage pool '{}', and says now that its pool is '{}': "
+                                                           "configure it as it was, or delete them first.", node->name, node->storage_pool,
+                                                           started.storage_pool), node->object())};
   Events events;
   if (!node || node->state == NodeState::dead) {
     const Node* namesake = nullptr;
@@ -179,7 +223,10 @@ ReportVerdict agent_started(const State& s, const Report& report, const AgentSta
   events.push_back(NodeStarted{.id = report.node, .nonce = started.nonce, .boot_id = started.boot_id, .zone = started.zone,
                                .vcpus = started.vcpus, .ram_mib = started.ram_mib, .disk_gib = started.disk_gib,
                                .compute_driver = started.compute_driver, .storage_driver = started.storage_driver,
-                               .network_driver = started.network_driver, .address = started.address, .version = started.version});
+                               .network_driver = started.network_driver, .address = started.address, .version = started.version,
+                               .storage_pool = started.storage_pool});
+  if (node && node->state == NodeState::dead)
+    for (auto& event : evacuate::back(s, *node, at_ms)) events.push_back(std::move(event));
   return {true, std::move(events)};
 }
 
@@ -187,7 +234,7 @@ ReportVerdict agent_started(const State& s, const Report& report, const AgentSta
 
 ReportVerdict decide(const State& s, const Report& report, std::int64_t at_ms) {
   if (report.body.type == wire::ReportBody::AgentStarted)
-    return agent_started(s, report, *static_cast<const AgentStarted*>(report.body.value));
+    return agent_started(s, report, *static_cast<const AgentStarted*>(report.body.value), at_ms);
   const Node* node = s.nodes.find(report.node);
   if (!node || node->state == NodeState::dead || report.incarnation != node->incarnation) return {};
   if (report.number <= node->reports) return {};

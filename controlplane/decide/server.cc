@@ -132,12 +132,18 @@ std::optional<Events> refuse_quota(const State& s, const Context& c, const Flavo
   return over_quota(s, c.project(), Resource::ram_mib, static_cast<std::int64_t>(flavor.ram_mib));
 }
 
+bool has_leftovers(const State& s, ServerId id, const std::set<LeftoverKey>& gone) {
+  bool any = false;
+  s.leftovers.each_by(Leftover::by_server, encode_key(id), [&](const Leftover& row) { return !(any = !gone.contains(row.id)); });
+  return any;
+}
+
+}  // namespace
+
 ServerPlaced placed(ServerId id, const Placement& placement, std::int64_t at_ms) {
   return {.id = id, .node = placement.node, .considered = placement.considered, .fitting = placement.fitting,
           .deadline_ms = at_ms + deadline::boot_ms};
 }
-
-}  // namespace
 
 PlacementRequest placement_request(const Server& server) {
   return {.vcpus = server.vcpus, .ram_mib = static_cast<std::int64_t>(server.ram_mib),
@@ -198,8 +204,8 @@ Events remove(const State& s, const DeleteServer& i, const Context& c) {
   if (server->tenure != Tenure::none) return events;
   Server gone = *server;
   gone.task = TaskState::deleting;
-  std::vector<NodeUse> promised;
-  for (auto& event : after_vacated(s, gone, c.at_ms, promised)) events.push_back(std::move(event));
+  Before before;
+  for (auto& event : after_vacated(s, gone, c.at_ms, before)) events.push_back(std::move(event));
   return events;
 }
 
@@ -242,10 +248,12 @@ Events give_up_place(const State& s, const Server& server, const std::string& re
   return events;
 }
 
-Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, std::vector<NodeUse>& promised) {
+Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, Before& before) {
   Events events;
   if (server.tenure != Tenure::none) events.push_back(ServerVacated{.id = server.id});
   if (server.task == TaskState::deleting) {
+    // A guest that was left behind may answer for its addresses still: they are not given away before it is gone.
+    if (has_leftovers(s, server.id, before.leftovers_gone)) return events;
     s.volumes.each_by(Volume::by_server, encode_key(server.id), [&](const Volume& row) {
       events.push_back(VolumeDetached{.id = row.id});
       return true;
@@ -261,10 +269,10 @@ Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, s
   if (!server.retry) return events;
   auto request = placement_request(server);
   request.not_on = server.node;
-  request.promised = &promised;
+  request.promised = &before.promised;
   const Placement placement = place(s, request);
   if (placement.node) {
-    promised.push_back({.node = placement.node, .vcpus = request.vcpus, .ram_mib = request.ram_mib, .disk_gib = request.disk_gib});
+    before.promised.push_back({.node = placement.node, .vcpus = request.vcpus, .ram_mib = request.ram_mib, .disk_gib = request.disk_gib});
     events.push_back(placed(server.id, placement, at_ms));
   } else {
     events.push_back(ServerFailed{.id = server.id, .reason = fmt::format("{}; and no other node fits", server.fault)});
@@ -275,6 +283,12 @@ Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, s
 std::string still_held(const State& s, const Server& server) {
   std::string held;
   const auto add = [&](const char* what) { held += held.empty() ? what : fmt::format(", {}", what); };
+  if (server.tenure == Tenure::none) {
+    s.leftovers.each_by(Leftover::by_server, encode_key(server.id), [&](const Leftover& row) {
+      return add(row.agent == wire::AgentKind::compute ? "its domain" : "a port"), true;
+    });
+    return held;
+  }
   if (!server.compute_released) add("its domain");
   if (!server.disk_released) add("its boot disk");
   bool ports = false;

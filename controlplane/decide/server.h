@@ -12,15 +12,22 @@ PlacementRequest placement_request(const Server& server);
 // What a server asks that is still to be made; nothing: its flavor or image is not there.
 std::optional<PlacementRequest> placement_request(const State& state, const CreateServer& intent);
 
+ServerPlaced placed(ServerId id, const Placement& placement, std::int64_t at_ms);
+
 // It could not be made where it was placed: away from there, then elsewhere or ERROR.
 Events give_up_place(const State& state, const Server& server, const std::string& reason, std::int64_t at_ms);
 
-// All agents of its node have confirmed (or the node was declared dead): what becomes of it now. Ends
-// with ServerDeleted, ServerPlaced, or nothing more after ServerVacated.
-// `promised`: what the same decision has placed before, of which the State knows nothing; this is added.
-Events after_vacated(const State& state, const Server& server, std::int64_t at_ms, std::vector<NodeUse>& promised);
+// What one decision has done before, of which the State knows nothing yet.
+struct Before {
+  std::vector<NodeUse> promised;       // placed there
+  std::set<LeftoverKey> leftovers_gone;
+};
 
-// What is still to be confirmed by its node, in words; empty: nothing.
+// All agents of its node have confirmed (or the node was declared dead): what becomes of it now. Ends with ServerDeleted,
+// ServerPlaced, or nothing more after ServerVacated. What it places is added to `before`.
+Events after_vacated(const State& state, const Server& server, std::int64_t at_ms, Before& before);
+
+// What is still to be confirmed by its node, or by one that it was evacuated from, in words; empty: nothing.
 std::string still_held(const State& state, const Server& server);
 
 }  // namespace reprise::server

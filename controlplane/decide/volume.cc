@@ -29,6 +29,14 @@ Events wrong_state(const Volume& volume, const char* needed) {
                                                   volume.id.str(), volume_status_word(volume.status)), volume.object());
 }
 
+// Can a server on that node have it?
+bool reaches(const State& s, NodeId node, const Volume& volume) {
+  if (node == volume.node) return true;
+  const Node* here = s.nodes.find(node);
+  const Node* there = s.nodes.find(volume.node);
+  return here && there && !here->storage_pool.empty() && here->storage_pool == there->storage_pool;
+}
+
 // The first of /dev/vdb … /dev/vdz that none of the server's volumes has; the guest may name it otherwise.
 std::string free_device(const State& s, ServerId server) {
   std::set<std::string> used;
@@ -84,7 +92,7 @@ Events remove(const State& s, const DeleteVolume& i, const Context& c) {
   if (!deletable) return wrong_state(*volume, "available or error");
   const Node* node = s.nodes.find(volume->node);
   Events events{VolumeDeleting{.id = i.id, .deadline_ms = c.at_ms + deadline::volume_delete_ms}};
-  if (!node || node->state == NodeState::dead) events.push_back(VolumeDeleted{.id = i.id});
+  if (!node || (node->state == NodeState::dead && node->storage_pool.empty())) events.push_back(VolumeDeleted{.id = i.id});
   return events;
 }
 
@@ -103,7 +111,7 @@ Events attach(const State& s, const AttachVolume& i, const Context& c) {
                       (server->status == ServerStatus::active || server->status == ServerStatus::shutoff);
   if (!steady)
     return refuse(Refusal::wrong_state, fmt::format("Cannot 'attach_volume' instance {} while it is changing or in error.", i.server.str()), volume->object());
-  if (server->node != volume->node) {
+  if (!reaches(s, server->node, *volume)) {
     const auto name = [&](NodeId id) { const Node* node = s.nodes.find(id); return node ? node->name : id.str(); };
     return refuse(Refusal::other_node, fmt::format("Volume {} lies on node {}, server {} runs on {}: a local disk is attached "
                                                    "only on its own node.", i.id.str(), name(volume->node), i.server.str(), name(server->node)),

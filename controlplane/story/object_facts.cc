@@ -243,6 +243,9 @@ ObjectFacts facts_of(const View&, const Node& n) {
       .text("storage_driver", n.storage_driver)
       .text("network_driver", n.network_driver)
       .text("version", n.version)
+      .text("storage_pool", n.storage_pool)
+      .number("storage_identity", n.identity())
+      .truth("fenced", n.fenced)
       .done();
 }
 

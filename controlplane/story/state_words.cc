@@ -47,7 +47,7 @@ const char* node_status(const Node& node) {
     case NodeState::up:
       return node.disabled ? "up, disabled" : "up";
     case NodeState::lost:
-      return "lost";
+      return node.fenced ? "lost, fenced" : node.fencer ? "lost, being fenced" : "lost";
     case NodeState::dead:
       return "dead";
   }
@@ -84,11 +84,22 @@ std::vector<Unsettled> unsettled(const View& view, std::size_t most, std::size_t
   std::vector<Unsettled> list;
   all = 0;
   view.each<Node>([&](const Node& node) {
-    if (node.state != NodeState::lost) return;
+    if (node.state != NodeState::lost && node.waiting.empty()) return;
+    std::string reason = node.reason;
+    if (node.state == NodeState::lost) reason += "; bring it back, or declare it dead if it never will be";
+    if (!node.waiting.empty()) reason += "; " + node.waiting;
     add(list, most, all,
-        {"node", node.id.as<AnyId>(), node.name, node_status(node), 0,
-         node.reason + "; bring it back, or declare it dead if it never will be"});
+        {"node", node.id.as<AnyId>(), node.name, node_status(node), node.deadline_ms, std::move(reason)});
   });
+  std::map<std::pair<ServerId, NodeId>, std::size_t> left;  // ports, by whom they were left where
+  view.each<Leftover>([&](const Leftover& row) { left[{row.server, row.id.node}] += row.agent == wire::AgentKind::network; });
+  for (const auto& [of, ports] : left) {
+    const auto server = view.find<Server>(of.first);
+    add(list, most, all,
+        {"server", of.first.as<AnyId>(), server ? server->name : "", server ? server_status(*server) : "", 0,
+         fmt::format("node {} has not confirmed that it is gone from there{}; bring it back, or declare it dead if it never will be",
+                     node_name(view, of.second), ports ? ": until then two may answer for its addresses" : "")});
+  }
   view.each<Server>([&](const Server& server) {
     const bool wrong = server.status == ServerStatus::error;
     if (!wrong && !server.deadline_ms && server.task == TaskState::none && server.fault.empty()) return;

@@ -96,4 +96,41 @@ TEST_CASE("simulated compute keeps the drivers' contract") {
   compute::driver_contract([] { return std::make_unique<SimulatedCompute>(); });
 }
 
+TEST_CASE("a storage pool is one for all its nodes, and shuts out whom it was told to, for ever") {
+  const NodeId lost{1, 1}, other{1, 2};
+  const auto pool = std::make_shared<SimulatedDisks>(10, true);
+  SimulatedHost there("boot-1", pool, lost), here("boot-1", pool, other);
+  const auto disk = [](std::uint64_t n, Seq identity) {
+    storage::Action action;
+    action.disk = {.id = AnyId{0xbbbb, n}, .born = {9, 0}, .size_gib = 1, .identity = identity};
+    return action;
+  };
+  REQUIRE(there.storage().perform(disk(1, 5)));
+  CHECK(here.storage().observe()->disks.size() == 1);
+  CHECK(here.storage().observe()->shared);
+  compute::Action start;
+  start.server = {.id = ServerId{0xbbbb, 1}, .born = {9, 0}, .on = true, .identity = 5};
+  REQUIRE(there.compute().perform(start));
+  start.step = compute::Step::start;
+  REQUIRE(there.compute().perform(start));
+  CHECK(there.may_write(there.servers().servers.begin()->second));
+
+  storage::Action fence{.step = storage::Step::fence, .fence = {.node = lost, .identity = 7, .lost = 9}};
+  for (int twice = 0; twice < 2; ++twice) {
+    REQUIRE(here.storage().perform(fence));
+    CHECK(here.storage().observe()->fences == std::map<NodeId, Seq>{{lost, 7}});
+    // Also who it was before it became 7; not who it will be.
+    CHECK_FALSE(there.may_write(there.servers().servers.begin()->second));
+    CHECK(there.storage().perform(disk(2, 5)).error().code == Errc::denied);
+    CHECK(there.storage().perform(disk(2, 7)).error().code == Errc::denied);
+    CHECK(there.compute().perform(start).error().code == Errc::denied);
+    CHECK(there.storage().perform(disk(2, 8)));
+    CHECK(here.storage().perform(disk(3, 3)));
+  }
+  fence.fence.identity = 6;  // an order that was slept over takes nothing back
+  REQUIRE(here.storage().perform(fence));
+  CHECK(there.storage().perform(disk(4, 7)).error().code == Errc::denied);
+  CHECK(here.storage().observe()->free_gib == 7);
+}
+
 }  // namespace reprise

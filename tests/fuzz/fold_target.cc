@@ -13,7 +13,7 @@ using namespace reprise;
 
 namespace {
 
-// What every reader holds after so many records of the spine.
+// What every reader holds after so many records of the spine, then of the pool's story.
 struct Reader {
   State state{true, true};
   Head head;
@@ -22,15 +22,17 @@ struct Reader {
 
 const std::vector<Reader>& readers() {
   static const auto made = [] {
-    testing::Scribe scribe;
-    testing::tell_spine(scribe);
-    std::vector<Reader> all(scribe.records.size() + 1);
-    for (std::size_t count = 1; count < all.size(); ++count) {
-      auto& reader = all[count];
-      reader = {all[count - 1].state.copy(true, true), all[count - 1].head, all[count - 1].seen};
-      const auto step = read_step(reader.head, reader.seen, {static_cast<std::int64_t>(count - 1), scribe.records[count - 1].bytes});
-      if (step.verdict != Verdict::extends || !apply_step(reader.state, reader.head, step)) std::abort();
-      reader.seen.add(step.hash);
+    std::vector<Reader> all(1);
+    for (const auto tell : {testing::tell_spine, testing::tell_pool}) {
+      testing::Scribe scribe;
+      tell(scribe);
+      Reader reader;
+      for (const auto& written : scribe.records) {
+        const auto step = read_step(reader.head, reader.seen, {reader.head.offset + 1, written.bytes});
+        if (step.verdict != Verdict::extends || !apply_step(reader.state, reader.head, step)) std::abort();
+        reader.seen.add(step.hash);
+        all.push_back({reader.state.copy(true, true), reader.head, reader.seen});
+      }
     }
     return all;
   }();
@@ -45,14 +47,14 @@ void fold_on(std::size_t count, std::string_view payload) {
   bytes.append(reinterpret_cast<const char*>(own.bytes.data()), own.bytes.size());
   auto record = decode_record(bytes);
   if (!record) return;
-  (void)read_step(head, seen, {static_cast<std::int64_t>(count), bytes});
+  (void)read_step(head, seen, {before.offset + 1, bytes});
   // Whatever it says of its place, let it stand at the head's.
   record->log = head.log, record->level = std::max<std::uint16_t>(head.level, 1), record->seq = head.seq + 1;
   record->prev = head.hash, record->at_ms = std::max(record->at_ms, head.at_ms), record->controller = head.controller;
   const auto sealed = encode(*record);
   const auto again = decode_record(sealed.bytes);
   if (!again || !(*again == *record)) std::abort();  // the codec's own words must come back
-  const auto step = read_step(head, seen, {static_cast<std::int64_t>(count), sealed.bytes});
+  const auto step = read_step(head, seen, {before.offset + 1, sealed.bytes});
   (void)notes_of(*record);
   for (const auto& decision : record->decisions) {
     for (const auto& event : decision.events) (void)print_words(event), (void)event_json(event), (void)subject(event);

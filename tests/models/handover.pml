@@ -12,7 +12,7 @@
      `running` is the storage identity under which the guest has opened its disk; it writes if that is not fenced.
 
    Bounds: -DNODES, -DLOSSES (NodeLost events), -DRESTARTS (of agents, or of hosts with their guests), -DMOVES (places given
-   up without a loss), -DADDRESSES=0 (no address, and the server is not deleted). The fence is the design's: agents and controller have none yet, names are those that it uses.
+   up without a loss), -DADDRESSES=0 (no address, and the server is not deleted).
 
    Rules, each a switch (-DWITHOUT_name), with where the code keeps it:
      confirm       elsewhere only after the holder reported absence: decide/report.cc server_leaving
@@ -21,16 +21,17 @@
      in_flight     no absence is reported while an action is under way: agents/core/reconciler.cc step (one thread)
      define        what is being started is visible first: agents/compute/plan.cc Step::define before Step::start
      concerned     ports are released by the network agent, not by compute: decide/report.cc port
-     fence         after a loss nothing runs elsewhere before the fence is reported: design
-     loss          a fence's report names the NodeLost that it answers: design
-     never_lifted  a fence is never lifted, a returning node gets a new identity instead: design (left out: it keeps its
-                   identity, and whoever is told to lift the fence may be paused)
-     identity      a returning node gets a new identity: design
-     former        a fence covers the node's former identities, too: ops/decisions/0011
-     future        a fence covers clients of that identity that come later, too: design
-     returned      a node returns by a confirmed report without what was moved: design; decide/report.cc NodeReturned (a second lock:
+     fence         after a loss nothing runs elsewhere before the fence is reported: decide/evacuate.cc due, decide/report.cc fence
+     loss          a fence's report names the NodeLost that it answers: decide/report.cc fence
+     never_lifted  a fence is never lifted, a returning node gets a new identity instead: agents/storage/driver.h has no such
+                   step (left out: it keeps its identity, and whoever is told to lift the fence may be paused)
+     identity      a node for which a fence was asked returns with a new identity: projections/node.cc returned
+     asked         a fence is carried out only where it was asked for since the loss: core/assignment.cc (by_fencer), node.cc returned
+     former        a fence covers the node's former identities, too: ops/decisions/0011, core/simulated_disks.cc
+     future        a fence covers clients of that identity that come later, too: core/simulated_disks.cc
+     returned      a node returns by a confirmed report without what was moved: decide/report.cc has_returned (a second lock:
                    what still runs there does so under an identity that is fenced for ever, and its address stays held)
-     address       a fence does not free the address, only the lost node's network agent does: design
+     address       a fence does not free the address, only the lost node's network agent does: projections/node.h Leftover
 
    Properties
      one runs      never two nodes on which the server runs with write access
@@ -64,6 +65,7 @@ bool lost[NODES];
 byte identity[NODES];
 byte identities = NODES;
 byte loss[NODES];                        /* the NodeLost that it is lost by */
+bool asked_for[NODES];                   /* its fence, since then: NodeFencing */
 byte losses = 0;
 byte lost_identity[LOSSES + 2];
 byte lost_node[LOSSES + 2];
@@ -185,15 +187,20 @@ inline lose(n) {
 
 inline come_back(n) {
   lost[n] = false;
+  if
 #ifndef WITHOUT_identity
+  :: asked_for[n] ->
 #ifndef WITHOUT_never_lifted
-  identities++;
-  identity[n] = identities;
-  owner[identities] = n + 1;
+     identities++;
+     identity[n] = identities;
+     owner[identities] = n + 1
 #else
-  lifting[n] = identity[n];              /* somebody is told to, and may be paused */
+     lifting[n] = identity[n]            /* somebody is told to, and may be paused */
 #endif
 #endif
+  :: else
+  fi;
+  asked_for[n] = false;
   loss[n] = 0;
   heard[n] = false;
   absent_since_loss[n] = false;
@@ -235,6 +242,7 @@ inline come_back(n) {
   :: d_step { node == nowhere && !gone && up(n) -> place(n) } \
   :: d_step { held[n] && port_is_absent(n) -> held[n] = false } \
   :: d_step { up(n) && losses < LOSSES -> lose(n) } \
+  :: d_step { lost[n] && !asked_for[n] && node == n -> asked_for[n] = true; tell_all(); i = 0 } \
   :: d_step { may_return(n) -> come_back(n) } \
   :: d_step { lost[n] && node == n && fence_is_reported(n) -> leave(n, true) }
 
@@ -272,6 +280,12 @@ end_idle:
 
 /* ---- agents and drivers of one node */
 
+#ifdef WITHOUT_asked
+#define may_be_fenced(n) lost[n]
+#else
+#define may_be_fenced(n) (lost[n] && asked_for[n])
+#endif
+
 inline look(n) {
   view_want[n] = node == n && !unplacing;
   view_identity[n] = identity[n];
@@ -281,7 +295,7 @@ inline look(n) {
   do
   :: i == NODES -> break
   :: else ->
-     fence_order[n] = (i != n && lost[i] && !fence_reported[loss[i]] -> loss[i] : fence_order[n]);
+     fence_order[n] = (i != n && may_be_fenced(i) && !fence_reported[loss[i]] -> loss[i] : fence_order[n]);
      i++
   od;
   stale[n] = false;

@@ -188,6 +188,7 @@ const std::map<std::string, Command>& commands() {
                                     .image = id<ImageId>(c, w.get("image")),
                                     .key_name = w.get("key"),
                                     .nics = nics(w, c),
+                                    .metadata = w.get("ha").empty() ? std::vector<std::string>{} : std::vector<std::string>{"HA_Enabled", w.get("ha")},
                                     .zone = w.get("zone"),
                                     .host = w.get("host"),
                                     .hostname = w.subject};

@@ -119,13 +119,15 @@ class ScriptWorld {
     NodeFacts facts{.id = labels_.id(name).as<NodeId>(), .name = name, .zone = w.get("zone", "nova"), .boot_id = name + "-boot-1",
                     .vcpus = static_cast<std::uint32_t>(w.number("vcpus", 16)), .ram_mib = static_cast<std::uint64_t>(w.number("ram", 4096)),
                     .disk_gib = static_cast<std::uint64_t>(w.number("disk", 100)), .compute_driver = "simulated",
-                    .storage_driver = "simulated", .network_driver = "simulated"};
+                    .storage_driver = "simulated", .network_driver = "simulated", .storage_pool = w.get("pool")};
+    auto disks = std::make_shared<SimulatedDisks>(1000, !facts.storage_pool.empty());
+    if (!facts.storage_pool.empty()) disks = pools_.try_emplace(facts.storage_pool, disks).first->second;
     SimulatedHost::Hooks hooks{.fault = [this](AgentKind agent, const std::string& what, AnyId) -> SimulatedFault {
       const auto at = failing_.find(std::string(agent_name(agent)) + "." + what);
       if (at == failing_.end()) return {};
       return {SimulatedFault::fails, {Errc::broken, at->second}};
     }};
-    nodes_.push_back(std::make_unique<sim::NodeProcess>(ground_, std::move(facts), 1000, std::move(hooks)));
+    nodes_.push_back(std::make_unique<sim::NodeProcess>(ground_, std::move(facts), std::move(disks), std::move(hooks)));
     nodes_.back()->start();
   }
 
@@ -173,7 +175,7 @@ class ScriptWorld {
     if (event.is<ControllerStarted>() || event.is<IntentTried>()) return;  // who leads is no part of what happened
     if (event.is<NodeStarted>() && kill_.who == Kill::agent) return;
     std::string line = print_words(event, [this](AnyId id) { return labels_.label(id); });
-    for (const char* field : {"deadline_ms", "nonce"}) line = without(std::move(line), field);
+    for (const char* field : {"deadline_ms", "nonce", "identity", "lost"}) line = without(std::move(line), field);
     lines_.push_back(std::move(line));
   }
 
@@ -196,6 +198,7 @@ class ScriptWorld {
   std::unique_ptr<sim::Task> reader_;
   std::unique_ptr<sim::Follower> follower_;
   std::unique_ptr<sim::ControllerProcess> controller_;
+  std::map<std::string, std::shared_ptr<SimulatedDisks>> pools_;
   std::vector<std::unique_ptr<sim::NodeProcess>> nodes_;
   std::map<std::string, std::string> failing_;
   std::vector<std::string> lines_;

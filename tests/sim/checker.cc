@@ -30,7 +30,7 @@ bool Checker::placed_again(ServerId server, NodeId node, Seq since) const {
     if (!record || record->seq <= since) continue;
     for (const auto& decision : record->decisions)
       for (const auto& event : decision.events)
-        if (event.is<ServerPlaced>() && event.as<ServerPlaced>().id == server && event.as<ServerPlaced>().node == node) return true;
+        if (event.is<ServerPlaced>() && event.as<ServerPlaced>().id == server && (!node || event.as<ServerPlaced>().node == node)) return true;
   }
   return false;
 }
@@ -45,21 +45,59 @@ void Checker::look_at(std::size_t node) {
     const auto theirs = nodes_[other]->host().servers();
     for (const auto& [key, server] : theirs.servers) {
       const auto here = servers.servers.find(key);
-      if (server.running && here != servers.servers.end() && here->second.running)
+      const bool both = server.running && here != servers.servers.end() && here->second.running;
+      if (both && nodes_[node]->host().may_write(here->second) && nodes_[other]->host().may_write(server))
         ground_.violate(fmt::format("server {} runs on {} and on {}", key.first.str(), name(node), name(other)));
     }
     if (dead(node) || dead(other)) continue;
+    // A fence does not silence a guest's network: a server that goes elsewhere takes its port along.
+    const auto fenced = [&](std::size_t one) { return nodes_[one]->host().disks().fences.contains(nodes_[one]->facts().id); };
     const auto their_ports = nodes_[other]->host().ports();
     for (const auto& [key, port] : their_ports.ports)
-      if (ports.ports.contains(key)) ground_.violate(fmt::format("port {} is on {} and on {}", key.first.str(), name(node), name(other)));
+      if (ports.ports.contains(key) && !fenced(node) && !fenced(other))
+        ground_.violate(fmt::format("port {} is on {} and on {}", key.first.str(), name(node), name(other)));
+  }
+  look_at_addresses(node);
+}
+
+// No address is two ports', on whatever hosts.
+void Checker::look_at_addresses(std::size_t node) {
+  if (dead(node)) return;
+  std::map<std::pair<SubnetId, Ipv4>, PortId> here;
+  const auto each = [](const network::Have& have, auto&& f) {
+    for (const auto& [key, port] : have.ports)
+      if (const auto at = have.applied.ports.find(key.first); at != have.applied.ports.end())
+        for (const auto& one : at->second.addresses) f(key.first, std::pair{one.subnet, one.address});
+  };
+  each(nodes_[node]->host().ports(), [&](PortId port, const auto& address) { here.emplace(address, port); });
+  if (here.empty()) return;
+  for (std::size_t other = 0; other < nodes_.size(); ++other) {
+    if (dead(other)) continue;
+    each(nodes_[other]->host().ports(), [&](PortId port, const auto& address) {
+      const auto at = here.find(address);
+      if (at != here.end() && at->second != port)
+        ground_.violate(fmt::format("{} is answered for by port {} on {} and by {} on {}", address.second.str(), at->second.str(), name(node),
+                                    port.str(), name(other)));
+    });
   }
 }
 
-// What a running guest stands on is there.
+// What a running guest stands on is there, and no other guest writes to it.
 void Checker::look_at_server(std::size_t node, const compute::ServerHave& server) {
+  const bool writes = nodes_[node]->host().may_write(server);
+  for (std::size_t other = 0; writes && other < nodes_.size(); ++other) {
+    const auto theirs = nodes_[other]->host().servers();
+    for (const auto& [key, guest] : theirs.servers) {
+      if (!guest.running || key.first == server.id || !nodes_[other]->host().may_write(guest)) continue;
+      for (const auto& disk : guest.disks)
+        if (std::ranges::find(server.disks, disk.id, &compute::DiskLink::id) != server.disks.end())
+          ground_.violate(fmt::format("disk {} is attached to server {} on {} and to {} on {}", disk.id.str(), server.id.str(), name(node),
+                                      guest.id.str(), name(other)));
+    }
+  }
   const auto disks = nodes_[node]->host().disks();
   for (const auto& disk : server.disks)
-    if (!disks.disks.contains({disk.id, disk.born}))
+    if (writes && !disks.disks.contains({disk.id, disk.born}))  // one that is shut out reads nothing either
       ground_.violate(fmt::format("server {} runs on {} without its disk {}", server.id.str(), name(node), disk.id.str()));
   if (network_gone_.contains(node) || dead(node)) return;
   const auto ports = nodes_[node]->host().ports();
@@ -90,11 +128,11 @@ void Checker::check_spread(const Record& record, const State& state) {
     for (const auto& event : decision.events) {
       // What was free, or usable, only after that is no choice.
       if (event.is<ServerVacated>() || event.is<VolumeDeleted>() || event.is<VolumeFailed>() || event.is<NodeEnabledSet>() ||
-          event.is<NodeReturned>() || event.is<NodeStarted>()) placed = nullptr;
+          event.is<NodeReturned>() || event.is<NodeStarted>() || event.is<ServerEvacuated>()) placed = nullptr;
       if (event.is<ServerPlaced>()) placed = &event.as<ServerPlaced>(), left = decision.node;
     }
   const Server* server = placed ? state.servers.find(placed->id) : nullptr;
-  if (!server || server->node != placed->node) return;
+  if (!server || server->node != placed->node || evacuated_.contains(server->id)) return;
   const auto sum = [](const auto& row) {
     return NodeUse{.vcpus = row.vcpus, .ram_mib = static_cast<std::int64_t>(row.ram_mib),
                    .disk_gib = static_cast<std::int64_t>(row.disk_gib)};
@@ -118,6 +156,10 @@ void Checker::check_spread(const Record& record, const State& state) {
 
 void Checker::folded(const Step& step, const State& state) {
   quota_set_.clear();
+  evacuated_.clear();
+  for (const auto& decision : step.record.decisions)
+    for (const auto& event : decision.events)
+      if (event.is<ServerEvacuated>()) evacuated_.insert(event.as<ServerEvacuated>().id);
   for (const auto& decision : step.record.decisions) {
     bool refused = false;
     for (const auto& event : decision.events) {
@@ -170,7 +212,8 @@ void Checker::check_released(const Decision& decision, Seq seq) {
     const AnyId id = e.id.as<AnyId>();
     const bool domain = e.agent == wire::AgentKind::compute;
     const bool held = domain ? holds((*node)->host().servers().servers, id) : holds((*node)->host().disks().disks, id);
-    if (held && !placed_again(e.id, decision.node, seq))
+    const bool shared = !domain && !(*node)->facts().storage_pool.empty();  // whoever has it next makes it there too
+    if (held && !placed_again(e.id, shared ? NodeId{} : decision.node, shared ? seq - 1 : seq))
       ground_.violate(fmt::format("{} of server {} is said to be gone from {}, and is there", domain ? "the domain" : "the disk",
                                   e.id.str(), (*node)->facts().name));
   }
@@ -230,8 +273,11 @@ const compute::ServerHave* Checker::domain_of(const Server& row) {
 void Checker::check_event(const Event& event, Seq seq, const State& state) {
   const auto done = [&](ServerId id, const char* what, auto&& is_done) {
     const Server* row = state.servers.find(id);
+    const Node* node = row ? state.nodes.find(row->node) : nullptr;
+    if (evacuated_.contains(id) || (node && node->renewed)) return;  // what it had done went with its domain
     const auto* domain = row ? domain_of(*row) : nullptr;
-    if (domain && !is_done(*row, *domain)) ground_.violate(fmt::format("server {} is said to be {}, but its host has not done it", id.str(), what));
+    if (domain && domain->identity <= seq && !is_done(*row, *domain))
+      ground_.violate(fmt::format("server {} is said to be {}, but its host has not done it", id.str(), what));
   };
   if (event.is<RoleAssigned>()) {
     const auto& e = event.as<RoleAssigned>();
@@ -243,6 +289,10 @@ void Checker::check_event(const Event& event, Seq seq, const State& state) {
   if (calm_ && trouble(event) && !no_room) ground_.violate(fmt::format("in the calm {}: {}", trouble(event), print_words(event)));
   if (event.is<NodeDead>()) dead_.insert(event.as<NodeDead>().id);
   if (event.is<NodeAdmitted>()) dead_.erase(event.as<NodeAdmitted>().id);
+  if (event.is<LeftoverGone>()) {
+    const auto& e = event.as<LeftoverGone>();
+    released_[{e.object.as<ServerId>(), e.node}] = seq;
+  }
   if (event.is<ServerPlaced>()) {
     const auto& e = event.as<ServerPlaced>();
     released_.erase({e.id, e.node});
@@ -313,6 +363,7 @@ void Checker::compare_host(NodeProcess& node, const State& s) {
       return ground_.violate(fmt::format("server {} runs: {}, but its status is {}", key.first.str(), server.running,
                                          static_cast<int>(row->status)));
     if (!server.running) continue;
+    if (!node.host().may_write(server)) return ground_.violate(fmt::format("server {} runs and cannot write to its disks", key.first.str()));
     s.ports.each_by(Port::by_server, encode_key(row->id), [&](const Port& port) {
       if (!ports.in_force || !ports.ports.contains({port.id, port.born}))
         ground_.violate(fmt::format("server {} runs without its port {}", row->id.str(), port.id.str()));

@@ -25,9 +25,11 @@ class Checker {
   std::string silent_after_gap() const;
 
  private:
+  // After that seq; no node: on any.
   bool placed_again(ServerId server, NodeId node, Seq since) const;
   void look_at(std::size_t node);
   void look_at_server(std::size_t node, const compute::ServerHave& server);
+  void look_at_addresses(std::size_t node);
   void compare_host(NodeProcess& node, const State& state);
   void check_state(const State& state);
   void check_orphans(const State& state);
@@ -52,6 +54,7 @@ class Checker {
     std::int64_t used = 0, limit = 0;
   };
   std::map<std::pair<ProjectId, std::size_t>, Counted> quotas_;
+  std::set<ServerId> evacuated_;     // in this very record: what was said of its former node is no answer
   std::set<ProjectId> quota_set_;  // in this very record: it may have been otherwise while it was used
   compute::Have have_;  // what domain_of() points into
   std::map<ServerId, std::string> running_;

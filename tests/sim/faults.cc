@@ -15,7 +15,7 @@ constexpr const char* names[] = {
     "agent_killed", "killed_at_an_effect", "api_killed", "cloud_sleeps", "wall_jumps", "bad_clock",
     "node_cut_off", "host_restarted", "node_declared_dead", "long_away",
     "driver_fails", "driver_broken", "driver_hangs", "reply_lost", "effect_lost", "blind", "slow_work", "small_disks",
-    "guest_powers_off", "deaf_guests", "flows_lost"};
+    "guest_powers_off", "deaf_guests", "flows_lost", "nodes_lost", "fencer_struck", "lost_again"};
 static_assert(std::size(names) == static_cast<std::size_t>(Fault::count));
 
 constexpr std::int64_t day_ms = 86'400'000;
@@ -41,7 +41,8 @@ std::string join_faults(const std::set<Fault>& faults) {
 }
 
 Nemesis::Nemesis(Cast cast, std::set<Fault> faults, double pace)
-    : cast_(cast), faults_(std::move(faults)), pace_(pace), drivers_(cast.ground.prng("drivers")), strikes_(cast.ground.prng("strikes")) {}
+    : cast_(cast), faults_(std::move(faults)), pace_(pace), drivers_(cast.ground.prng("drivers")), strikes_(cast.ground.prng("strikes")),
+      fencers_(cast.ground.prng("fencers")) {}
 
 template <class F>
 void Nemesis::now_and_then(Fault fault, std::int64_t until_ms, std::int64_t every_ms, F f) {
@@ -61,6 +62,7 @@ void Nemesis::plan(std::int64_t until_ms) {
   plan_losses(until_ms);
   plan_processes(until_ms);
   plan_nodes(until_ms);
+  plan_lost_nodes(until_ms);
 }
 
 void Nemesis::set_log_faults() {
@@ -194,6 +196,52 @@ void Nemesis::plan_nodes(std::int64_t until_ms) {
   });
 }
 
+void Nemesis::take_away(std::size_t node, std::int64_t ms, Prng& prng) {
+  NodeProcess& one = *cast_.nodes[node];
+  if (one.held()) return;
+  switch (prng.below(4)) {
+    case 0: return one.cut(true), later(ms, [&one] { one.cut(false); });
+    case 1: return one.pause(true), later(ms, [&one] { one.pause(false); });
+    case 2: return one.kill(), later(ms, [&one] { one.start(); });
+    default:
+      one.restart_host();
+      cast_.checker.restarted(node);
+      later(ms, [&one] { one.start(); });
+  }
+}
+
+// One after the other: of those that fall silent together the controller does not know whether it is they, or itself.
+void Nemesis::plan_lost_nodes(std::int64_t until_ms) {
+  now_and_then(Fault::nodes_lost, until_ms, 30'000, [this](Prng& prng) {
+    const auto first = prng.below(cast_.nodes.size());
+    take_away(first, prng.between(35'000, 150'000), prng);
+    if (prng.chance(500)) return;
+    later(prng.between(1'000, 60'000), [this, second = prng.below(cast_.nodes.size()), own = prng.fork("second")]() mutable {
+      if (!healed_) take_away(second, own.between(35'000, 120'000), own);
+    });
+  });
+}
+
+void Nemesis::take_away_soon(NodeId id, std::int64_t within_ms, std::int64_t ms_min) {
+  const auto node = std::ranges::find(cast_.nodes, id, [](const auto& one) { return one->facts().id; });
+  if (node == cast_.nodes.end()) return;
+  const auto at = static_cast<std::size_t>(node - cast_.nodes.begin());
+  later(fencers_.between(0, within_ms), [this, at, ms_min, own = fencers_.fork("strike")]() mutable {
+    if (!healed_) take_away(at, own.between(ms_min, 90'000), own);
+  });
+}
+
+// Who is asked for a fence is just then not to be had, and may carry it out when it is back. Who is back is gone at once:
+// its guests had no time to become clients of its new identity.
+void Nemesis::folded(const Step& step) {
+  if (healed_) return;
+  for (const auto& decision : step.record.decisions)
+    for (const auto& event : decision.events) {
+      if (event.is<NodeFencing>() && on(Fault::fencer_struck) && fencers_.chance(600)) take_away_soon(event.as<NodeFencing>().by, 60, 1'000);
+      if (event.is<NodeReturned>() && on(Fault::lost_again) && fencers_.chance(500)) take_away_soon(event.as<NodeReturned>().id, 20, 25'000);
+    }
+}
+
 // The one with the most guests.
 void Nemesis::declare_busiest_dead(Prng& prng) {
   const auto guests = [](const auto& one) { return one->held() ? 0 : one->host().servers().servers.size(); };
@@ -205,7 +253,8 @@ void Nemesis::declare_busiest_dead(Prng& prng) {
 // any more, not even its power switch: cut off, its agents and its guests live on.
 void Nemesis::declare_dead(std::size_t at, Prng& prng) {
   NodeProcess& one = *cast_.nodes[at];
-  if (prng.chance(600)) {
+  const bool out_of_reach = prng.chance(600);
+  if (out_of_reach && one.facts().storage_pool.empty()) {  // of others' storage an admin makes sure
     one.cut(true);
   } else {
     one.restart_host();

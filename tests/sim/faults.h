@@ -7,6 +7,7 @@
 #include <string>
 
 #include "agents/core/simulated_host.h"
+#include "projections/replay.h"
 #include "tests/sim/prng.h"
 
 namespace reprise::sim {
@@ -19,6 +20,7 @@ enum class Fault : std::uint8_t {
   node_cut_off, host_restarted, node_declared_dead, long_away,                          // nodes
   driver_fails, driver_broken, driver_hangs, reply_lost, effect_lost, blind, slow_work, small_disks,  // hosts
   guest_powers_off, deaf_guests, flows_lost,
+  nodes_lost, fencer_struck, lost_again,                                                // of shared storage
   count
 };
 const char* fault_name(Fault fault);
@@ -54,6 +56,8 @@ class Nemesis {
 
   SimulatedFault driver_fault(std::size_t node, AgentKind agent);
   Status blind();
+  // A record was folded.
+  void folded(const Step& step);
   // An effect took place on that node.
   void effect(std::size_t node);
 
@@ -63,6 +67,11 @@ class Nemesis {
   void plan_processes(std::int64_t until_ms);
   void plan_nodes(std::int64_t until_ms);
   void plan_losses(std::int64_t until_ms);
+  void plan_lost_nodes(std::int64_t until_ms);
+  // For so long it is cut off, paused, down, or its host is off; then it is back.
+  void take_away(std::size_t node, std::int64_t ms, Prng& prng);
+  // After at most so long, if anybody is called so.
+  void take_away_soon(NodeId id, std::int64_t within_ms, std::int64_t ms_min);
   void declare_busiest_dead(Prng& prng);
   void declare_dead(std::size_t at, Prng& prng);
   void bring_back(NodeProcess& one);
@@ -75,7 +84,7 @@ class Nemesis {
   Cast cast_;
   const std::set<Fault> faults_;
   const double pace_;
-  Prng drivers_, strikes_;
+  Prng drivers_, strikes_, fencers_;
   std::map<std::pair<std::size_t, AgentKind>, std::int64_t> broken_until_;
   bool healed_ = false;
 };

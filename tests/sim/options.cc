@@ -30,6 +30,7 @@ bool parse_value(const std::string& word, const std::string& value, RunOptions& 
   WorldOptions& world = options.world;
   if (word == "--nodes") return parse(value, world.nodes.emplace()) && *world.nodes > 0;
   if (word == "--controllers") return parse(value, world.controllers.emplace()) && *world.controllers > 0;
+  if (word == "--storage") return world.shared = value == "shared", value == "shared" || value == "local";
   if (word == "--busy") return parse(value, world.busy_ms.emplace());
   if (word == "--patience") return parse(value, options.patience_s);
   if (word == "--jobs") return parse(value, options.jobs) && options.jobs > 0;
@@ -64,6 +65,7 @@ std::vector<std::string> world_words(const WorldOptions& options) {
   const auto add = [&](const char* name, std::string value) { words.insert(words.end(), {name, std::move(value)}); };
   if (options.nodes) add("--nodes", std::to_string(*options.nodes));
   if (options.controllers) add("--controllers", std::to_string(*options.controllers));
+  if (options.shared) add("--storage", *options.shared ? "shared" : "local");
   if (options.busy_ms) add("--busy", std::to_string(*options.busy_ms));
   if (options.faults) add("--faults", join_faults(*options.faults));
   if (options.wishes) add("--wishes", options.wishes->empty() ? "none" : fmt::format("{}", fmt::join(*options.wishes, ",")));

@@ -99,9 +99,9 @@ void ControllerProcess::pause(bool paused) {
 
 // ---- nodes
 
-NodeProcess::NodeProcess(Ground& ground, NodeFacts facts, std::uint64_t disk_gib, SimulatedHost::Hooks hooks)
+NodeProcess::NodeProcess(Ground& ground, NodeFacts facts, std::shared_ptr<SimulatedDisks> disks, SimulatedHost::Hooks hooks)
     : ground_(ground), facts_(std::move(facts)), prng_(ground.prng(facts_.name)),
-      host_(facts_.boot_id, disk_gib, std::move(hooks)) {}
+      host_(facts_.boot_id, std::move(disks), facts_.id, std::move(hooks)) {}
 
 void NodeProcess::start() {
   if (agent_ || (held_ && !cut_)) return;

@@ -142,7 +142,7 @@ class ControllerProcess {
 
 class NodeProcess {
  public:
-  NodeProcess(Ground& ground, NodeFacts facts, std::uint64_t disk_gib, SimulatedHost::Hooks hooks);
+  NodeProcess(Ground& ground, NodeFacts facts, std::shared_ptr<SimulatedDisks> disks, SimulatedHost::Hooks hooks);
   ~NodeProcess() { kill(); }
   void start();
   void kill();

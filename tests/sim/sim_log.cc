@@ -290,6 +290,11 @@ void SimLog::hold_up(Topic topic, std::int64_t ms) {
   until = std::max(until, core_->scheduler.now_ms() + ms);
 }
 
+bool SimLog::is_held_up() const {
+  const auto held = [this](Topic topic) { return core_->topic(topic).held_up_ms > core_->scheduler.now_ms(); };
+  return held(Topic::intents) || held(Topic::reports);
+}
+
 void SimLog::forget_end(Topic topic, std::int64_t entries, std::int64_t ms) {
   auto& state = core_->topic(topic);
   // Not again soon: what comes back and goes would be taken for lost.

@@ -78,6 +78,7 @@ class SimLog {
   void cut_off(Topic topic, std::int64_t below);
   // What is appended to it from now on gets there so much later; the other topics go on.
   void hold_up(Topic topic, std::int64_t ms);
+  bool is_held_up() const;
   // For so long its last entries are not there for who reads; a partition's next leader learns late of its end.
   void forget_end(Topic topic, std::int64_t entries, std::int64_t ms);
   // One byte of an entry changes under everyone's eyes.

@@ -42,9 +42,9 @@ void SimLog::Core::append(const SessionPtr& session, Topic topic, Bytes bytes, P
     if (session->gone || !find(*session, number)) return;
     const auto unwritten = std::count_if(session->open.begin(), session->open.end(),
                                          [](const Flight& f) { return f.offset < 0; });
-    end_session(session, number,
-                {Errc::timed_out, "no answer by the deadline; unknown whether it is written"},
-                prng.below(static_cast<std::uint64_t>(unwritten) + 1));
+    const auto late = prng.below(static_cast<std::uint64_t>(unwritten) + 1);
+    end_session(session, number, {Errc::timed_out, "no answer by the deadline; unknown whether it is written"},
+                session->client->cut ? 0 : late);  // what waits at the cut has not left
   });
 }
 
@@ -151,7 +151,10 @@ void SimLog::Core::resend(const ClientPtr& client) {
       flight.stalled = false;
       const auto number = flight.number;
       if (flight.offset >= 0) later(0, [this, session, number] { answer(session, number); });
-      else later(draw_ms(faults.append_ms_max), [this, session, number] { arrive(session, number); });
+      else {  // one session's entries do not overtake each other
+        session->last_arrival_ms = std::max(session->last_arrival_ms, scheduler.now_ms() + draw_ms(faults.append_ms_max));
+        later(session->last_arrival_ms - scheduler.now_ms(), [this, session, number] { arrive(session, number); });
+      }
     }
   }
 }

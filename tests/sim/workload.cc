@@ -199,6 +199,7 @@ void Wish::create_server() {
     if (prng_.chance(200)) create.nics.push_back({.port = any(s_.ports)});
     else if (s_.networks.size()) create.nics.push_back({.port = fresh().as<PortId>(), .network = any(s_.networks)});
   }
+  if (prng_.chance(800)) create.metadata = {"HA_Enabled", "True"};
   set(std::move(create));
 }
 

@@ -16,11 +16,14 @@ constexpr std::int64_t settle_ms_max = 1'200'000;  // the longest deadline is ha
 constexpr std::int64_t aftermath_ms = 35'000;
 constexpr std::int64_t silent_ms_max = 120'000;  // a full report comes every five minutes anyway
 constexpr std::int64_t first_wish_ms = 2'000;
+constexpr unsigned shared_permille = 120;          // of the worlds
+constexpr unsigned outside_permille = 150;         // of their nodes: with disks of their own
 
 // When each wish comes, after the beginning.
-std::vector<std::int64_t> wish_times(std::uint64_t seed, std::int64_t busy_ms) {
+std::vector<std::int64_t> wish_times(std::uint64_t seed, std::int64_t busy_ms, bool shared) {
   Prng prng = Prng(seed).fork("wishes");
-  const std::int64_t apart_ms = prng.chance(500) ? 300 : 1'500;
+  std::int64_t apart_ms = prng.chance(500) ? 300 : 1'500;
+  if (shared) apart_ms *= 3;  // it is the nodes that make the trouble there
   std::vector<std::int64_t> times;
   for (std::int64_t at = first_wish_ms; at < busy_ms; at += prng.between(10, apart_ms)) times.push_back(at);
   return times;
@@ -40,11 +43,22 @@ Shape shape_of(const WorldOptions& options) {
   for (int i = 0; i < static_cast<int>(Fault::count); ++i)
     if (prng.chance(prng.chance(200) ? 150 : 500)) shape.faults.insert(static_cast<Fault>(i));
   shape.pace = std::clamp(static_cast<double>(shape.busy_ms) / 100'000, 0.1, 1.0);
+  Prng storage = Prng(options.seed).fork("storage");
+  shape.shared = options.shared ? *options.shared : storage.chance(shared_permille);
+  if (shape.shared) {  // a node is lost after a lease, and fenced after another
+    shape.nodes = static_cast<int>(storage.between(2, 5));
+    shape.busy_ms = storage.between(80'000, 200'000);
+    shape.pace = std::clamp(static_cast<double>(shape.busy_ms) / 100'000, 0.1, 1.0);
+    std::erase_if(shape.faults, [&](Fault) { return storage.chance(500); });  // leases that begin anew lose nobody
+    if (storage.chance(700)) shape.faults.erase(Fault::node_declared_dead);
+    for (const Fault fault : {Fault::nodes_lost, Fault::fencer_struck, Fault::lost_again})
+      if (storage.chance(700)) shape.faults.insert(fault);
+  }
   if (options.nodes) shape.nodes = *options.nodes;
   if (options.controllers) shape.controllers = *options.controllers;
   if (options.busy_ms) shape.busy_ms = *options.busy_ms;
   if (options.faults) shape.faults = *options.faults;
-  shape.wishes = wish_times(options.seed, shape.busy_ms).size();
+  shape.wishes = wish_times(options.seed, shape.busy_ms, shape.shared).size();
   return shape;
 }
 
@@ -108,10 +122,13 @@ class World {
     const auto size = prng_.below(10);  // of 10: capacities that are nearly spent, usual ones, huge ones
     const unsigned times = size < 3 ? 1 : size < 8 ? 8 : 1000;
     const unsigned ram_mib = size == 0 ? 200 : 512;  // room for two, or for five
+    const auto pool = std::make_shared<SimulatedDisks>(disk * static_cast<std::uint64_t>(shape_.nodes), true);
+    Prng outside = ground_.prng("outside");
     for (std::size_t i = 0; i < static_cast<std::size_t>(shape_.nodes); ++i) {
+      const bool shares = shape_.shared && !outside.chance(outside_permille);
       NodeFacts facts{.id = {prng_.next(), prng_.next()}, .name = fmt::format("n{}", i + 1), .boot_id = fmt::format("n{}-boot-1", i + 1),
                       .vcpus = 6u * times, .ram_mib = ram_mib * times, .disk_gib = 20u * times, .compute_driver = "simulated",
-                      .storage_driver = "simulated", .network_driver = "simulated"};
+                      .storage_driver = "simulated", .network_driver = "simulated", .storage_pool = shares ? "pool" : ""};
       SimulatedHost::Hooks hooks{
           .fault = [this, i](AgentKind agent, const std::string&, AnyId) { return nemesis_.driver_fault(i, agent); },
           .blind = [this](AgentKind) { return nemesis_.blind(); },
@@ -119,7 +136,7 @@ class World {
             checker_.effect(i, agent, what, object);
             nemesis_.effect(i);
           }};
-      nodes_.push_back(std::make_unique<NodeProcess>(ground_, std::move(facts), disk, std::move(hooks)));
+      nodes_.push_back(std::make_unique<NodeProcess>(ground_, std::move(facts), shares ? pool : std::make_shared<SimulatedDisks>(disk), std::move(hooks)));
       nodes_.back()->start();
     }
     for (int i = 0; i < shape_.controllers; ++i) {
@@ -127,13 +144,16 @@ class World {
       controllers_.back()->start();
     }
     clients_ = std::make_unique<Clients>(ground_, Actor{choices_.user, choices_.project}, choices_.member,
-                                         [this](const Step& step, const State& state) { checker_.folded(step, state); });
+                                         [this](const Step& step, const State& state) {
+                                           checker_.folded(step, state);
+                                           nemesis_.folded(step);
+                                         });
     ground_.api = &clients_->follower();
   }
 
   void plan_workload() {
     std::uint64_t number = 0;
-    for (const std::int64_t at : wish_times(options_.seed, shape_.busy_ms)) {
+    for (const std::int64_t at : wish_times(options_.seed, shape_.busy_ms, shape_.shared)) {
       ++number;
       if (options_.wishes && !options_.wishes->contains(number)) continue;
       ground_.queue.at(now() + at, [this, number] { clients_->ask(number); });
@@ -196,6 +216,7 @@ class World {
   // In words, the first thing that is still on its way; empty: everything rests.
   std::string what_is_unsettled() {
     if (clients_->waiting()) return fmt::format("{} intents without an answer", clients_->waiting());
+    if (ground_.log->is_held_up()) return "inputs are held up";
     const State& s = state();
     const Seq head = follower().head().seq;
     std::string why;
@@ -208,6 +229,7 @@ class World {
     s.volumes.each([&](const Volume& row) {
       if (row.deadline_ms) why = fmt::format("volume {} status {} fault {}", row.id.str(), static_cast<int>(row.status), row.fault);
     });
+    s.leftovers.each([&](const Leftover& row) { why = fmt::format("{} of server {} was left behind", row.id.object.str(), row.server.str()); });
     for (const auto& node : nodes_) {
       const Node* row = s.nodes.find(node->facts().id);
       if (node->held() || !row || row->incarnation != node->incarnation()) why = fmt::format("{} is not known to be there", node->facts().name);
@@ -215,7 +237,7 @@ class World {
       const Assignment want = assignment(s, node->facts().id, head);
       if (const auto action = compute::next_action(want.compute, node->host().servers()))
         why = fmt::format("{}: {} {}", node->facts().name, compute::step_name(action->step), action->server.id.str());
-      if (const auto action = storage::next_action(want.storage, node->host().disks()))
+      if (const auto action = storage::next_action(want.storage, node->host().disks(), {}, want.fences))
         why = fmt::format("{}: {} disk {}", node->facts().name, storage::step_name(action->step), action->disk.id.str());
       if (network::next_action(want.network, node->host().ports())) why = fmt::format("{}: network to be applied", node->facts().name);
     }

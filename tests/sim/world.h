@@ -12,6 +12,7 @@ namespace reprise::sim {
 struct WorldOptions {
   std::uint64_t seed = 1;
   std::optional<int> nodes, controllers;
+  std::optional<bool> shared;                      // storage
   std::optional<std::int64_t> busy_ms;             // with workload and faults; then everything heals
   std::optional<std::set<Fault>> faults;
   std::optional<std::set<std::uint64_t>> wishes;   // only these, by their numbers
@@ -21,6 +22,7 @@ struct WorldOptions {
 // The world as it was drawn.
 struct Shape {
   int nodes = 0, controllers = 0;
+  bool shared = false;                             // nodes share a storage pool, most of them
   std::int64_t busy_ms = 0;
   double pace = 1;                                 // of the faults: see Nemesis
   std::set<Fault> faults;

@@ -127,6 +127,14 @@ TEST_CASE("nodes that a record may concern are told, no others") {
       {"a project", {ProjectCreated{.id = make_id<ProjectId>(50), .name = "p"}}, {}, false},
       {"a network", {NetworkCreated{.id = make_id<NetworkId>(50), .name = "n", .vlan = 7}}, {}, true},
       {"taken away", {ServerUnplaced{.id = server}, ServerVacated{.id = server}}, {node}, false},
+      {"to be fenced", {NodeLost{.id = node}, NodeFencing{.id = node, .by = other}}, {node, other}, false},
+      {"evacuated",
+       {ServerPlaced{.id = server, .node = node}, ServerEvacuated{.id = server}, ServerPlaced{.id = server, .node = other}},
+       {node, other},
+       false},
+      {"gone from where it was left", {LeftoverGone{.node = node, .object = server.as<AnyId>()}}, {node}, false},
+      {"left nowhere", {LeftoverGone{.node = node, .object = port.as<AnyId>()}}, {node}, false},
+      {"taken away again", {ServerUnplaced{.id = server}, ServerVacated{.id = server}}, {other}, false},
       {"nowhere any more", {ServerUpdated{.id = server, .name = "t"}}, {}, false},
   };
   for (const auto& c : cases) {

@@ -225,6 +225,31 @@ void tell_spine(Scribe& scribe) {
   tell_end(scribe);
 }
 
+void tell_pool(Scribe& s) {
+  tell_identity(s);
+  tell_nodes_and_networks(s);
+  tell_server(s);
+  auto here = node_started(node, 3), there = node_started(other_node, 4);
+  here.storage_pool = there.storage_pool = "pool";
+  s.write({here, there});
+  s.write({NodeLost{.id = node, .reason = "not heard for 20 s", .deadline_ms = s.at_ms + 20'000}});
+  const Node lost = s.state.nodes.at(node);
+  s.write({NodeWaiting{.id = node, .reason = "nobody can fence it", .deadline_ms = s.at_ms + 60'000}});
+  s.write({NodeFencing{.id = node,
+                       .identity = lost.identity(),
+                       .lost = lost.lost_seq,
+                       .by = other_node,
+                       .deadline_ms = s.at_ms + 30'000}});
+  s.write({NodeFenced{.id = node, .identity = lost.identity(), .lost = lost.lost_seq, .by = other_node},
+           ServerEvacuated{.id = server, .reason = "node host-1 was lost, and is fenced"},
+           ServerPlaced{
+               .id = server, .node = other_node, .considered = 2, .fitting = 1, .deadline_ms = s.at_ms + 60'000},
+           VolumeMoved{.id = volume, .node = other_node}});
+  s.write({LeftoverGone{.node = node, .object = server.as<AnyId>()}, NodeReturned{.id = node}});
+  s.write({LeftoverGone{.node = node, .object = port.as<AnyId>()}, ServerDiskReady{.id = server},
+           PortReady{.id = port}, ServerStarted{.id = server}});
+}
+
 void BusyCloud::begin() {
   tell_identity(scribe_);
   tell_nodes_and_networks(scribe_);

@@ -12,6 +12,9 @@ namespace reprise::testing {
 // The life of a small cloud, the same on every machine and for ever: events/golden/spine.log is it.
 void tell_spine(Scribe& scribe);
 
+// Of one whose nodes share a storage pool: one is lost, fenced, and back. events/golden/pool.log is it.
+void tell_pool(Scribe& scribe);
+
 // A busy cloud: each step writes one record of one to `decisions_max` decisions that its state allows.
 class BusyCloud {
  public:
