@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view statuses[] = {"ACTIVE", "BUILD", "ERROR", "HARD_REBOOT", "REBOOT", "REBUILD", "SHUTOFF"};
 // Of nova, but never those of a server here.
 constexpr std::string_view other_statuses[] = {
-    "DELETED",      "MIGRATING", "PASSWORD",      "PAUSED",       "REBUILD",
+    "DELETED",      "MIGRATING", "PASSWORD",      "PAUSED",
     "RESCUE",       "RESIZE",    "REVERT_RESIZE", "SHELVED",      "SHELVED_OFFLOADED",
     "SOFT_DELETED", "SUSPENDED", "UNKNOWN",       "VERIFY_RESIZE"};
 // What may stand in the query from 2.75 on; before, anything may.
