@@ -4,6 +4,11 @@
 
 namespace reprise {
 
+bool keeps_disk(const State& state, const Server& server) {
+  const Node* node = state.nodes.find(server.node);
+  return server.tenure == Tenure::unplacing && server.retry && node && !node->storage_pool.empty();
+}
+
 const char* server_status_word(const Server& server) {
   switch (server.status) {
     case ServerStatus::build:
@@ -134,7 +139,7 @@ void placed(State& s, const ServerPlaced& e, const Meta& m) {
 
 void unplaced(State& s, const ServerUnplaced& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
-  CHECK(server.tenure == Tenure::placed);
+  CHECK(server.tenure == Tenure::placed || (server.tenure == Tenure::unplacing && server.retry));
   server.tenure = Tenure::unplacing;
   server.retry = e.retry;
   server.deadline_ms = e.deadline_ms;

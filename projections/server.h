@@ -107,6 +107,9 @@ struct Server {
   }
 };
 
+// It goes to another node of its storage pool: its disk stays where it is, and no node is asked to remove it. Who was asked to
+// might do so when the next one has it already.
+bool keeps_disk(const State& state, const Server& server);
 // Nova's word: ACTIVE, REBOOT, …
 const char* server_status_word(const Server& server);
 // Nova's word: spawning, powering-on, …; empty: none.

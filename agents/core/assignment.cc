@@ -44,7 +44,7 @@ class Maker {
       ports_ready = ports_ready && one.status == PortStatus::active;
       return true;
     });
-    if (!row.disk_released) boot_disk(row);
+    if (!row.disk_released && !keeps_disk(state_, row)) boot_disk(row);
     if (leaving) {
       if (!row.compute_released) made_.compute[row.id] = {.id = row.id, .born = row.born, .since = row.want_seq, .absent = true};
     } else if (row.disk_ready && ports_ready) {

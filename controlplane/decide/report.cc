@@ -176,7 +176,7 @@ class ReportDecider {
   void finish_if_released(const Server& row) {
     if (row.tenure == Tenure::none) return finish(row);
     if (!row.compute_released && !compute_released_.contains(row.id)) return;
-    if (!row.disk_released && !disk_released_.contains(row.id)) return;
+    if (!row.disk_released && !disk_released_.contains(row.id) && !keeps_disk(state_, row)) return;
     bool ports = true;
     state_.ports.each_by(Port::by_server, encode_key(row.id), [&](const Port& port) {
       ports = port.released || ports_released_.contains(port.id);

@@ -132,6 +132,15 @@ std::optional<Events> refuse_quota(const State& s, const Context& c, const Flavo
   return over_quota(s, c.project(), Resource::ram_mib, static_cast<std::int64_t>(flavor.ram_mib));
 }
 
+// Away from its node, but not from its storage pool.
+PlacementRequest elsewhere(const State& s, const Server& server) {
+  auto request = placement_request(server);
+  const Node* node = s.nodes.find(server.node);
+  request.not_on = server.node;
+  if (node) request.pool = node->storage_pool;
+  return request;
+}
+
 bool has_leftovers(const State& s, ServerId id, const std::set<LeftoverKey>& gone) {
   bool any = false;
   s.leftovers.each_by(Leftover::by_server, encode_key(id), [&](const Leftover& row) { return !(any = !gone.contains(row.id)); });
@@ -239,9 +248,7 @@ Events reboot(const State& s, const RebootServer& i, const Context& c) {
 }
 
 Events give_up_place(const State& s, const Server& server, const std::string& reason, std::int64_t at_ms) {
-  auto request = placement_request(server);
-  request.not_on = server.node;
-  const bool retry = server.attempts < attempts_max && place(s, request).node;
+  const bool retry = server.attempts < attempts_max && place(s, elsewhere(s, server)).node;
   Events events;
   if (!retry) events.push_back(ServerFailed{.id = server.id, .reason = reason});
   events.push_back(ServerUnplaced{.id = server.id, .reason = reason, .deadline_ms = at_ms + deadline::unplace_ms, .retry = retry});
@@ -250,6 +257,16 @@ Events give_up_place(const State& s, const Server& server, const std::string& re
 
 Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, Before& before) {
   Events events;
+  auto request = elsewhere(s, server);
+  request.promised = &before.promised;
+  const Placement placement = server.retry ? place(s, request) : Placement{};
+  if (server.retry && !placement.node) {
+    const std::string reason = fmt::format("{}; and no other node fits", server.fault);
+    if (!keeps_disk(s, server)) return {ServerVacated{.id = server.id}, ServerFailed{.id = server.id, .reason = reason}};
+    // Only now is its disk to go.
+    return {ServerFailed{.id = server.id, .reason = reason},
+            ServerUnplaced{.id = server.id, .reason = reason, .deadline_ms = at_ms + deadline::unplace_ms}};
+  }
   if (server.tenure != Tenure::none) events.push_back(ServerVacated{.id = server.id});
   if (server.task == TaskState::deleting) {
     // A guest that was left behind may answer for its addresses still: they are not given away before it is gone.
@@ -267,16 +284,8 @@ Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, B
     return events;
   }
   if (!server.retry) return events;
-  auto request = placement_request(server);
-  request.not_on = server.node;
-  request.promised = &before.promised;
-  const Placement placement = place(s, request);
-  if (placement.node) {
-    before.promised.push_back({.node = placement.node, .vcpus = request.vcpus, .ram_mib = request.ram_mib, .disk_gib = request.disk_gib});
-    events.push_back(placed(server.id, placement, at_ms));
-  } else {
-    events.push_back(ServerFailed{.id = server.id, .reason = fmt::format("{}; and no other node fits", server.fault)});
-  }
+  before.promised.push_back({.node = placement.node, .vcpus = request.vcpus, .ram_mib = request.ram_mib, .disk_gib = request.disk_gib});
+  events.push_back(placed(server.id, placement, at_ms));
   return events;
 }
 
@@ -290,7 +299,7 @@ std::string still_held(const State& s, const Server& server) {
     return held;
   }
   if (!server.compute_released) add("its domain");
-  if (!server.disk_released) add("its boot disk");
+  if (!server.disk_released && !keeps_disk(s, server)) add("its boot disk");
   bool ports = false;
   s.ports.each_by(Port::by_server, encode_key(server.id), [&](const Port& row) {
     ports = ports || !row.released;
