@@ -20,7 +20,7 @@ struct Marks {
   Seq stop_asked = 0;                 // the power_seq for which we asked it to stop; 0: not since it started
   std::string boot_id;                // the host's, when it was last started; empty: it never ran
   StopCause cause = StopCause::none;  // why it stopped, once that is known
-  Seq identity = 0;                   // under which it opens its disks in a storage pool; 0: the node's own disks
+  Seq identity = 0;                   // under which it opened its disks in a storage pool; 0: the node's own disks
   bool operator==(const Marks&) const = default;
 };
 

@@ -85,7 +85,7 @@ struct ServerHave {
   StopCause cause = StopCause::none;
   Seq power_seq = 0;                 // of the last wish for power that was carried out
   Seq reboot_seq = 0;                // of the last reboot that was carried out
-  Seq identity = 0;                  // under which its disks are opened, since it was defined
+  Seq identity = 0;                  // under which its disks are opened, since it was last started
   std::string boot_id;               // the host's, when the domain was last started
   std::vector<DiskLink> disks;       // attached now
   std::vector<NicLink> nics;
@@ -103,7 +103,7 @@ using Want = std::map<ServerId, ServerWant>;
 
 enum class Step : std::uint8_t {
   define,        // make the domain, stopped, with all its marks
-  start,         // start it; marks power_seq (and reboot_seq: a fresh boot satisfies it) and boot_id
+  start,         // start it; marks power_seq (and reboot_seq: a fresh boot satisfies it), identity and boot_id
   mark_power,    // only write power_seq: it is already as wished
   stop_soft,     // ask the guest (ACPI); the plan asks again until it is off or stop_hard is wished
   stop_hard,     // pull the plug; marks power_seq

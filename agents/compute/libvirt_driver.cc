@@ -323,7 +323,6 @@ Status LibvirtDriver::define(const Connection& connection, const ServerWant& ser
   Marks marks;
   marks.id = server.id;
   marks.born = server.born;
-  marks.identity = server.identity;
   if (there) {
     const auto domain = inspect(connection, std::move(there));
     if (!domain) return domain.error();
@@ -352,6 +351,7 @@ Status LibvirtDriver::start(const Connection& connection, const ServerWant& serv
       if (virDomainIsActive(domain->handle.get()) != 1) return error;
     }
   }
+  if (!domain->running) marks.identity = server.identity;  // one that runs has its disks open already
   // Marked after the effect: a crash in between is seen as a running domain with old marks.
   domain->running = true;
   marks.power_seq = server.power_seq;

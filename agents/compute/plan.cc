@@ -45,17 +45,18 @@ std::optional<Action> power_step(const ServerWant& want, const ServerHave& have,
 }  // namespace
 
 std::optional<Action> next_action(const Want& want, const Have& have, const std::set<ServerId>& skip) {
-  // First what must not be here: of a former life, deleted, moved elsewhere, or of an identity that the pool may shut out.
+  // First what must not be here: of a former life, deleted, or moved elsewhere.
   for (const auto& [key, server] : have.servers) {
     const auto wished = want.find(key.first);
-    const bool keep = wished != want.end() && !wished->second.absent && wished->second.born == key.second &&
-                      wished->second.identity == server.identity;
+    const bool keep = wished != want.end() && !wished->second.absent && wished->second.born == key.second;
     if (!keep && !skip.contains(key.first)) return Action{.step = Step::remove, .server = {.id = server.id, .born = server.born}};
   }
   for (const auto& [id, wished] : want) {
     if (wished.absent || skip.contains(id)) continue;
     const auto at = have.servers.find({id, wished.born});
     if (at == have.servers.end()) return step(Step::define, wished);
+    // Its storage pool may shut out, at any time, whom it has it opened as; it opens its disks when it starts.
+    if (at->second.running && at->second.identity != wished.identity) return step(Step::stop_hard, wished);
     // A guest that is to go off may never let go of a disk: off first.
     const bool off_first = !wished.on && at->second.running;
     if (off_first)

@@ -50,8 +50,7 @@ struct SimulatedHost::Compute final : compute::Driver {
     }
     if (action.step == compute::Step::define) {
       if (at != host.servers_.servers.end()) return {};
-      ServerHave made{.id = action.server.id, .born = action.server.born, .identity = action.server.identity,
-                      .disks = action.server.disks, .nics = action.server.nics};
+      ServerHave made{.id = action.server.id, .born = action.server.born, .disks = action.server.disks, .nics = action.server.nics};
       host.servers_.servers.emplace(key, std::move(made));
       return {};
     }
@@ -68,8 +67,8 @@ struct SimulatedHost::Compute final : compute::Driver {
         have.nics = want.nics;
         if (!host.disks_->holds(want.id.as<AnyId>(), want.born))
           return {Errc::not_found, fmt::format("the boot disk of server {} is not on this host", want.id.str())};
-        if (!host.may_write(have))
-          return {Errc::denied, fmt::format("the storage pool lets no client {} of this node in: it was taken for lost", have.identity)};
+        if (host.disks_->shuts_out(host.node_, want.identity))
+          return {Errc::denied, fmt::format("the storage pool lets no client {} of this node in: it was taken for lost", want.identity)};
         start(have, want);
         return {};
       case compute::Step::mark_power: have.power_seq = want.power_seq; return {};
@@ -100,6 +99,7 @@ struct SimulatedHost::Compute final : compute::Driver {
   }
 
   void start(ServerHave& have, const compute::ServerWant& want) {
+    if (!have.running) have.identity = want.identity;  // one that runs has its disks open already
     have.running = true;
     have.cause = compute::StopCause::none;
     have.power_seq = want.power_seq;

@@ -257,18 +257,9 @@ Events give_up_place(const State& s, const Server& server, const std::string& re
 
 Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, Before& before) {
   Events events;
-  auto request = elsewhere(s, server);
-  request.promised = &before.promised;
-  const Placement placement = server.retry ? place(s, request) : Placement{};
-  if (server.retry && !placement.node) {
-    const std::string reason = fmt::format("{}; and no other node fits", server.fault);
-    if (!keeps_disk(s, server)) return {ServerVacated{.id = server.id}, ServerFailed{.id = server.id, .reason = reason}};
-    // Only now is its disk to go.
-    return {ServerFailed{.id = server.id, .reason = reason},
-            ServerUnplaced{.id = server.id, .reason = reason, .deadline_ms = at_ms + deadline::unplace_ms}};
-  }
-  if (server.tenure != Tenure::none) events.push_back(ServerVacated{.id = server.id});
+  const auto vacate = [&] { if (server.tenure != Tenure::none) events.push_back(ServerVacated{.id = server.id}); };
   if (server.task == TaskState::deleting) {
+    vacate();
     // A guest that was left behind may answer for its addresses still: they are not given away before it is gone.
     if (has_leftovers(s, server.id, before.leftovers_gone)) return events;
     s.volumes.each_by(Volume::by_server, encode_key(server.id), [&](const Volume& row) {
@@ -283,7 +274,19 @@ Events after_vacated(const State& s, const Server& server, std::int64_t at_ms, B
     events.push_back(ServerDeleted{.id = server.id});
     return events;
   }
-  if (!server.retry) return events;
+  if (!server.retry) return vacate(), events;
+  auto request = elsewhere(s, server);
+  request.promised = &before.promised;
+  const Placement placement = place(s, request);
+  if (!placement.node) {
+    const std::string reason = fmt::format("{}; and no other node fits", server.fault);
+    if (!keeps_disk(s, server)) vacate();
+    events.push_back(ServerFailed{.id = server.id, .reason = reason});
+    if (keeps_disk(s, server))  // only now is it to go
+      events.push_back(ServerUnplaced{.id = server.id, .reason = reason, .deadline_ms = at_ms + deadline::unplace_ms});
+    return events;
+  }
+  vacate();
   before.promised.push_back({.node = placement.node, .vcpus = request.vcpus, .ram_mib = request.ram_mib, .disk_gib = request.disk_gib});
   events.push_back(placed(server.id, placement, at_ms));
   return events;

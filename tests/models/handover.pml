@@ -96,7 +96,7 @@ bool view_want[NODES];
 byte view_identity[NODES];
 bool confirmed[NODES];
 bool port_want[NODES];
-byte domain[NODES];                     /* a domain is there, with this identity in it */
+bool domain[NODES];                     /* a domain is there */
 byte running[NODES];
 bool port[NODES];
 byte asked[NODES];                       /* the action that compute's driver was asked for, and under which identity */
@@ -325,10 +325,10 @@ inline forget(n) {
 /* A driver does what it was asked for. A start finds what was defined; without that step it makes all in one go. */
 inline perform(n, action, who) {
   if
-  :: action == to_define && !running[n] -> domain[n] = who
-  :: action == to_start && domain[n] -> running[n] = domain[n]; uncut(n)
+  :: action == to_define && !running[n] -> domain[n] = true
+  :: action == to_start && domain[n] && !running[n] -> running[n] = who; uncut(n)
 #ifdef WITHOUT_define
-  :: action == to_start && !domain[n] -> running[n] = who; domain[n] = who; uncut(n)
+  :: action == to_start && !domain[n] -> running[n] = who; domain[n] = true; uncut(n)
 #endif
   :: else
   fi;
@@ -340,16 +340,17 @@ inline perform(n, action, who) {
 /* agents/compute/plan.cc: next_action. */
 inline plan(n) {
   if
-  :: domain[n] && (!view_want[n] || domain[n] != view_identity[n]) -> running[n] = 0; domain[n] = 0
+  :: domain[n] && !view_want[n] -> running[n] = 0; domain[n] = false
+  :: view_want[n] && running[n] && running[n] != view_identity[n] -> running[n] = 0
 #ifdef WITHOUT_define
   :: !domain[n] && view_want[n] -> asked[n] = to_start; asked_identity[n] = view_identity[n]
 #else
   :: !domain[n] && view_want[n] -> asked[n] = to_define; asked_identity[n] = view_identity[n]
 #endif
-  :: else -> asked[n] = to_start              /* defined as wanted, and off */
+  :: else -> asked[n] = to_start; asked_identity[n] = view_identity[n]   /* defined, and off */
   fi
 }
-#define as_wanted(n) (view_want[n] -> domain[n] == view_identity[n] && running[n] : !domain[n])
+#define as_wanted(n) (view_want[n] -> domain[n] && running[n] == view_identity[n] : !domain[n])
 
 #ifdef WITHOUT_confirmed
 #define may_act(n) true
@@ -427,7 +428,7 @@ end_idle:
 
 inline check_settled(n) {
   assert(!lost[n] && !held[n]);
-  assert((running[n] != 0) == (node == n) && (domain[n] != 0) == (node == n) && port[n] == (ADDRESSES && node == n));
+  assert((running[n] != 0) == (node == n) && domain[n] == (node == n) && port[n] == (ADDRESSES && node == n));
 #ifndef WITHOUT_never_lifted             /* which does not settle either; here it shows the two writers */
   assert(node != n || (running[n] == identity[n] && writes(n)))
 #else

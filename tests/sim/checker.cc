@@ -143,12 +143,16 @@ void Checker::check_spread(const Record& record, const State& state) {
     if (use) free.vcpus -= use->vcpus, free.ram_mib -= use->ram_mib, free.disk_gib -= use->disk_gib;
     return free;
   };
+  // One that comes from a node of a storage pool stays in that pool.
+  const Node* from = state.nodes.find(left);
+  const std::string pool = from ? from->storage_pool : "";
   const NodeUse asked = sum(*server);
   const Node* taken = state.nodes.find(placed->node);
   const std::int64_t before = taken ? room(*taken).ram_mib + asked.ram_mib : 0;
   state.nodes.each([&](const Node& row) {
     const NodeUse free = room(row);
     const bool fits = row.state == NodeState::up && !row.disabled && free.vcpus >= asked.vcpus && free.disk_gib >= asked.disk_gib;
+    if (!pool.empty() && row.storage_pool != pool) return;
     if (taken && fits && row.id != taken->id && row.id != left && free.ram_mib > before)
       ground_.violate(fmt::format("server {} was placed on {}, although {} had more room", server->id.str(), taken->name, row.name));
   });
@@ -273,11 +277,9 @@ const compute::ServerHave* Checker::domain_of(const Server& row) {
 void Checker::check_event(const Event& event, Seq seq, const State& state) {
   const auto done = [&](ServerId id, const char* what, auto&& is_done) {
     const Server* row = state.servers.find(id);
-    const Node* node = row ? state.nodes.find(row->node) : nullptr;
-    if (evacuated_.contains(id) || (node && node->renewed)) return;  // what it had done went with its domain
+    if (evacuated_.contains(id)) return;
     const auto* domain = row ? domain_of(*row) : nullptr;
-    if (domain && domain->identity <= seq && !is_done(*row, *domain))
-      ground_.violate(fmt::format("server {} is said to be {}, but its host has not done it", id.str(), what));
+    if (domain && !is_done(*row, *domain)) ground_.violate(fmt::format("server {} is said to be {}, but its host has not done it", id.str(), what));
   };
   if (event.is<RoleAssigned>()) {
     const auto& e = event.as<RoleAssigned>();
