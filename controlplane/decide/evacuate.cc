@@ -118,9 +118,12 @@ Events due(const State& state, const Node& node, std::int64_t at_ms) {
   const bool dead = node.state == NodeState::dead;
   if (!dead && !node.fenced) return {fencing(state, node, at_ms)};
   server::Before before;
-  Events moved = events(state, node, dead, at_ms, before);
-  if (moved.empty() || !moved.back().is<NodeWaiting>()) moved.push_back(NodeWaiting{.id = node.id});
-  return moved;
+  Events all;
+  if (dead && !node.fenced && !node.fencer)  // when it was declared dead, there was nobody to ask
+    if (Event asked = fencing(state, node, at_ms); asked.is<NodeFencing>()) all.push_back(std::move(asked));
+  for (auto& event : events(state, node, dead, at_ms, before)) all.push_back(std::move(event));
+  if (all.empty() || !all.back().is<NodeWaiting>()) all.push_back(NodeWaiting{.id = node.id});
+  return all;
 }
 
 }  // namespace reprise::evacuate

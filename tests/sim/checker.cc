@@ -35,6 +35,21 @@ bool Checker::placed_again(ServerId server, NodeId node, Seq since) const {
   return false;
 }
 
+bool Checker::dead_in_log(std::size_t node) const {
+  const NodeId id = nodes_[node]->facts().id;
+  bool is = false;
+  for (const auto& stored : ground_.log->stored(Topic::events)) {
+    const auto record = decode_record(stored.bytes);
+    if (!record) continue;
+    for (const auto& decision : record->decisions)
+      for (const auto& event : decision.events) {
+        if (event.is<NodeDead>() && event.as<NodeDead>().id == id) is = true;
+        if (event.is<NodeAdmitted>() && event.as<NodeAdmitted>().id == id) is = false;
+      }
+  }
+  return is;
+}
+
 void Checker::look_at(std::size_t node) {
   const auto servers = nodes_[node]->host().servers();
   for (const auto& [key, server] : servers.servers)
@@ -46,7 +61,9 @@ void Checker::look_at(std::size_t node) {
     for (const auto& [key, server] : theirs.servers) {
       const auto here = servers.servers.find(key);
       const bool both = server.running && here != servers.servers.end() && here->second.running;
-      if (both && nodes_[node]->host().may_write(here->second) && nodes_[other]->host().may_write(server))
+      const bool write = both && nodes_[node]->host().may_write(here->second) && nodes_[other]->host().may_write(server);
+      // Who vouches for a node that lives has two until the fence is there, which then follows.
+      if (write && !dead_in_log(node) && !dead_in_log(other))
         ground_.violate(fmt::format("server {} runs on {} and on {}", key.first.str(), name(node), name(other)));
     }
     if (dead(node) || dead(other)) continue;
@@ -54,7 +71,7 @@ void Checker::look_at(std::size_t node) {
     const auto fenced = [&](std::size_t one) { return nodes_[one]->host().disks().fences.contains(nodes_[one]->facts().id); };
     const auto their_ports = nodes_[other]->host().ports();
     for (const auto& [key, port] : their_ports.ports)
-      if (ports.ports.contains(key) && !fenced(node) && !fenced(other))
+      if (ports.ports.contains(key) && !fenced(node) && !fenced(other) && !dead_in_log(node) && !dead_in_log(other))
         ground_.violate(fmt::format("port {} is on {} and on {}", key.first.str(), name(node), name(other)));
   }
   look_at_addresses(node);
@@ -75,7 +92,7 @@ void Checker::look_at_addresses(std::size_t node) {
     if (dead(other)) continue;
     each(nodes_[other]->host().ports(), [&](PortId port, const auto& address) {
       const auto at = here.find(address);
-      if (at != here.end() && at->second != port)
+      if (at != here.end() && at->second != port && !dead_in_log(node) && !dead_in_log(other))
         ground_.violate(fmt::format("{} is answered for by port {} on {} and by {} on {}", address.second.str(), at->second.str(), name(node),
                                     port.str(), name(other)));
     });

@@ -40,6 +40,8 @@ class Checker {
   void check_released(const Decision& decision, Seq seq);
   void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);
+  // What is folded here may lag behind: by the log, too.
+  bool dead_in_log(std::size_t node) const;
   bool dead(std::size_t node) const { return dead_.contains(nodes_[node]->facts().id); }
   std::string name(std::size_t node) const { return nodes_[node]->facts().name; }
 
