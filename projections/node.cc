@@ -26,6 +26,7 @@ void started(State& s, const NodeStarted& e, const Meta& m) {
   node.address = e.address;
   node.version = e.version;
   node.storage_pool = e.storage_pool;
+  node.waiting.clear();
 }
 
 void lost(State& s, const NodeLost& e, const Meta& m) {
@@ -40,8 +41,8 @@ void returned(State& s, const NodeReturned& e, const Meta& m) {
   Node& node = s.nodes.edit(e.id);
   node.state = NodeState::up;
   node.reason.clear();
-  if (node.fence_seq) node.renewed = m.born.seq;  // whoever was asked may carry it out at any later time
-  node.lost_seq = node.fence_seq = 0;
+  if (node.fencer) node.renewed = m.born.seq;  // whoever was asked may carry it out at any later time
+  node.lost_seq = 0;
   node.fencer = {};
   node.fenced = false;
   node.deadline_ms = 0;
@@ -60,10 +61,9 @@ void enabled_set(State& s, const NodeEnabledSet& e, const Meta&) {
   node.reason = e.enabled ? std::string{} : e.reason;
 }
 
-void fencing(State& s, const NodeFencing& e, const Meta& m) {
+void fencing(State& s, const NodeFencing& e, const Meta&) {
   Node& node = s.nodes.edit(e.id);
   CHECK(node.state != NodeState::up);
-  if (!node.fence_seq) node.fence_seq = m.born.seq;
   node.fencer = e.by;
   node.deadline_ms = e.deadline_ms;
   node.waiting.clear();

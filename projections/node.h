@@ -44,8 +44,7 @@ struct Node {
   std::string storage_pool;        // shared with other nodes; empty: its disks are its own
   Seq renewed = 0;                 // of the event that gave it another storage identity than its first; 0: none did
   Seq lost_seq = 0;                // of the NodeLost by which it is lost; kept only with a storage pool
-  Seq fence_seq = 0;               // of the event that first asked for a fence since; 0: nobody was asked
-  NodeId fencer;                   // who was asked last
+  NodeId fencer;                   // who was asked last for a fence since then; none: nobody was
   bool fenced = false;             // its present identity writes no more
   std::int64_t deadline_ms = 0;    // when its fence, or what waits on it, is looked at again; 0: never
   std::string waiting;             // why what waits on it does; empty: nothing does
@@ -64,8 +63,8 @@ struct Node {
     f(14, "ram_mib", s.ram_mib), f(15, "disk_gib", s.disk_gib), f(16, "compute_driver", s.compute_driver);
     f(17, "storage_driver", s.storage_driver), f(18, "network_driver", s.network_driver), f(19, "address", s.address);
     f(20, "version", s.version), f(21, "storage_pool", s.storage_pool), f(22, "renewed", s.renewed);
-    f(23, "lost_seq", s.lost_seq), f(24, "fence_seq", s.fence_seq), f(25, "fencer", s.fencer), f(26, "fenced", s.fenced);
-    f(27, "deadline_ms", s.deadline_ms), f(28, "waiting", s.waiting);
+    f(23, "lost_seq", s.lost_seq), f(24, "fencer", s.fencer), f(25, "fenced", s.fenced);
+    f(26, "deadline_ms", s.deadline_ms), f(27, "waiting", s.waiting);
   }
   template <class Emit>
   void indexes(Emit&& emit) const {

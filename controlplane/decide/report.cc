@@ -59,7 +59,7 @@ class ReportDecider {
   // Only the answer to the loss by which it is lost now counts: a former one may have been slept over.
   void fence(const FenceSeen& seen) {
     const Node* lost = state_.nodes.find(seen.node);
-    if (!lost || lost->state == NodeState::up || !lost->fence_seq || lost->fenced) return;
+    if (!lost || lost->state == NodeState::up || !lost->fencer || lost->fenced) return;
     if (seen.identity != lost->identity() || seen.lost != lost->lost_seq) return;
     add(NodeFenced{.id = lost->id, .identity = seen.identity, .lost = seen.lost, .by = node_.id});
     if (lost->state == NodeState::dead) return;  // it counted as fenced
@@ -203,11 +203,14 @@ ReportVerdict agent_started(const State& s, const Report& report, const AgentSta
   if (node && node->nonce == started.nonce) return {};  // said twice
   // Sent before it knew of its death, maybe long ago: it clears its host first, and says so again.
   if (node && node->state == NodeState::dead && report.incarnation < node->skipped_at) return {};
+  if (node && node->state == NodeState::dead && node->storage_pool.empty() && node->deadline_ms) return {};  // it is being cleared
   const bool holds = node && (s.servers.any_by(Server::by_node, encode_key(node->id)) || s.volumes.any_by(Volume::by_node, encode_key(node->id)));
-  if (holds && node->storage_pool != started.storage_pool)  // their disks would be made anew, empty
-    return {true, refuse(Refusal::wrong_state, fmt::format("Node {} has servers or volumes in storage pool '{}', and says now that its pool is '{}': "
-                                                           "configure it as it was, or delete them first.", node->name, node->storage_pool,
-                                                           started.storage_pool), node->object())};
+  if (holds && node->storage_pool != started.storage_pool) {  // their disks would be made anew, empty
+    const std::string reason = fmt::format("it has servers or volumes in storage pool '{}', and says now that its pool is '{}': configure it as it "
+                                           "was, or delete them first", node->storage_pool, started.storage_pool);
+    if (node->waiting == reason) return {};
+    return {true, {NodeWaiting{.id = node->id, .reason = reason, .deadline_ms = node->deadline_ms}}};
+  }
   Events events;
   if (!node || node->state == NodeState::dead) {
     const Node* namesake = nullptr;
@@ -226,7 +229,7 @@ ReportVerdict agent_started(const State& s, const Report& report, const AgentSta
                                .network_driver = started.network_driver, .address = started.address, .version = started.version,
                                .storage_pool = started.storage_pool});
   if (node && node->state == NodeState::dead)
-    for (auto& event : evacuate::back(s, *node, at_ms)) events.push_back(std::move(event));
+    for (auto& event : evacuate::back(s, *node, std::numeric_limits<Seq>::max(), at_ms)) events.push_back(std::move(event));
   return {true, std::move(events)};
 }
 

@@ -90,10 +90,19 @@ TEST_CASE("a node that holds something keeps its storage pool") {
     report.body.Set(AgentStarted{.nonce = make_id<AnyId>(99), .name = id.str(), .storage_pool = to});
     return decide(pool.state(), report, pool.scribe.at_ms).events;
   };
-  CHECK(announced(node1, "other").at(0).is<IntentRefused>());
-  CHECK(announced(node1, "").at(0).is<IntentRefused>());
-  CHECK(announced(node1, "pool").at(0).is<NodeStarted>());
   CHECK(announced(node2, "other").at(0).is<NodeStarted>());
+  for (const char* other : {"other", ""}) {
+    auto events = announced(node1, other);
+    REQUIRE(events.size() == 1);
+    REQUIRE(events[0].is<NodeWaiting>());
+    CHECK(events[0].as<NodeWaiting>().reason.find(fmt::format("says now that its pool is '{}'", other)) != std::string::npos);
+    pool.take(std::move(events));
+    CHECK(announced(node1, other).empty());  // said once
+  }
+  auto events = announced(node1, "pool");
+  REQUIRE(events.at(0).is<NodeStarted>());
+  pool.take(std::move(events));
+  CHECK(pool.node(node1).waiting.empty());
 }
 
 TEST_CASE("only the answer to the present loss and identity is a fence; then who asked for it goes elsewhere in the pool") {
@@ -157,6 +166,84 @@ TEST_CASE("who did not ask for it stays, and its node is not fenced") {
   }
   row.metadata = {"other", "true", "HA_Enabled", "TRUE"};
   CHECK(evacuate::is_asked_for(row));
+}
+
+// A decision has to fit in a record, however much a node holds.
+struct FullPool : Pool {
+  static constexpr int many = 600;
+
+  // `room`: in servers of the smallest size, on each node but `from`.
+  FullPool(NodeId from, std::uint32_t room) {
+    for (const auto id : {node1, node2, node3, outsider}) {
+      NodeStarted sized = started(id, id == outsider ? "" : "pool");
+      sized.vcpus = id == from ? many + 1 : room;
+      sized.ram_mib = sized.disk_gib = 100'000;
+      take({sized});
+    }
+    for (int i = 0; i < many; ++i) {
+      const auto id = make_id<ServerId>(static_cast<std::uint64_t>(i) + 100, 0x0d);
+      take({ServerCreated{.id = id, .name = "s", .vcpus = 1, .ram_mib = 1, .disk_gib = 1, .metadata = {"HA_Enabled", "true"}},
+            ServerPlaced{.id = id, .node = from}, ServerDiskReady{.id = id}, ServerStarted{.id = id}});
+    }
+  }
+  std::size_t held(NodeId id) const {
+    std::size_t count = 0;
+    state().servers.each_by(Server::by_node, encode_key(id), [&](const Server&) { return ++count, true; });
+    return count;
+  }
+  // Takes what follows at once after `events`, to the end: so many decisions.
+  int take_all(NodeId id, Events events) {
+    for (int decisions = 1;; ++decisions, events = due()) {
+      take(std::move(events));
+      CHECK(scribe.records.back().bytes.size() < record_bytes_max / 16);
+      if (!node(id).deadline_ms || node(id).deadline_ms > scribe.at_ms) return decisions;
+    }
+  }
+  Events declared_dead(NodeId id) {
+    Intent intent;
+    intent.body.Set(DeclareNodeDead{.id = id});
+    return node::declare_dead(state(), {.id = id}, {.intent = intent, .rights = {.known = true, .admin = true}, .at_ms = scribe.at_ms});
+  }
+};
+
+TEST_CASE("all that a node with local disks held is cleared a few at a time, and only then is it admitted again") {
+  FullPool pool(outsider, 1'000);
+  pool.lose(outsider);
+  auto events = pool.declared_dead(outsider);
+  pool.take(Events(events));
+  Report report{.node = outsider, .incarnation = pool.scribe.head.seq};
+  report.body.Set(AgentStarted{.nonce = make_id<AnyId>(99), .name = outsider.str()});
+  CHECK(decide(pool.state(), report, pool.scribe.at_ms).events.empty());
+  CHECK(pool.take_all(outsider, pool.due()) > 30);
+  CHECK(pool.held(outsider) == 0);
+  CHECK(decide(pool.state(), report, pool.scribe.at_ms).events.at(0).is<NodeAdmitted>());
+}
+
+TEST_CASE("all that a fenced node held goes elsewhere a few at a time") {
+  FullPool pool(node1, 1'000);
+  pool.lose(node1);
+  pool.take(pool.due());
+  CHECK(pool.take_all(node1, pool.reported(node2, pool.node(node1).identity(), pool.node(node1).lost_seq)) > 30);
+  CHECK(pool.held(node1) == 0);
+  CHECK(pool.node(node1).waiting.empty());
+}
+
+TEST_CASE("what found no room elsewhere begins anew, a few at a time, on a dead node that is admitted again") {
+  FullPool pool(node1, 20);
+  pool.lose(node1);
+  pool.take_all(node1, pool.declared_dead(node1));
+  CHECK(pool.held(node1) == FullPool::many + 1 - 2 * 20);
+  CHECK(pool.node(node1).waiting.find("561 servers and volumes wait for room") == 0);
+  Report report{.node = node1, .incarnation = pool.scribe.head.seq};
+  report.body.Set(AgentStarted{.nonce = make_id<AnyId>(99), .name = node1.str(), .vcpus = 1'000, .ram_mib = 100'000, .disk_gib = 100'000,
+                               .storage_pool = "pool"});
+  CHECK(pool.take_all(node1, decide(pool.state(), report, pool.scribe.at_ms).events) > 30);
+  CHECK(pool.node(node1).state == NodeState::up);
+  CHECK(pool.node(node1).waiting.empty());
+  pool.state().servers.each_by(Server::by_node, encode_key(node1), [&](const Server& row) {
+    CHECK(row.task == TaskState::rebuilding);
+    return true;
+  });
 }
 
 }  // namespace
