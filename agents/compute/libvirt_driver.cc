@@ -344,6 +344,7 @@ Status LibvirtDriver::start(const Connection& connection, const ServerWant& serv
   if (!domain) return domain.error();
   auto marks = domain->seen.marks;
   if (!domain->running) {
+    marks.identity = server.identity;  // one that runs has its disks open already
     if (auto defined = define_as(connection, server, marks); !defined) return defined;
     asked_.erase(server.id);
     if (virDomainCreate(domain->handle.get()) != 0) {
@@ -351,7 +352,6 @@ Status LibvirtDriver::start(const Connection& connection, const ServerWant& serv
       if (virDomainIsActive(domain->handle.get()) != 1) return error;
     }
   }
-  if (!domain->running) marks.identity = server.identity;  // one that runs has its disks open already
   // Marked after the effect: a crash in between is seen as a running domain with old marks.
   domain->running = true;
   marks.power_seq = server.power_seq;

@@ -24,11 +24,8 @@ template <class Have>
 std::vector<FenceSeen> fences_seen(const Assignment& want, const Have& have) {
   std::vector<FenceSeen> seen;
   if constexpr (std::is_same_v<Have, storage::Have>)
-    for (const auto& [node, wished] : want.fences) {
-      const auto at = have.fences.find(node);
-      if (at != have.fences.end() && at->second >= wished.identity)
-        seen.push_back({.node = node, .identity = wished.identity, .lost = wished.lost});
-    }
+    for (const auto& [node, wished] : want.fences)
+      if (have.shuts_out(node, wished.identity)) seen.push_back({.node = node, .identity = wished.identity, .lost = wished.lost});
   return seen;
 }
 

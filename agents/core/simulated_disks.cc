@@ -22,12 +22,6 @@ storage::Have SimulatedDisks::have() const {
   return have;
 }
 
-bool SimulatedDisks::shuts_out(NodeId node, Seq identity) const {
-  std::lock_guard lock(mutex_);
-  const auto at = have_.fences.find(node);
-  return at != have_.fences.end() && identity <= at->second;
-}
-
 Status SimulatedDisks::apply(const storage::Action& action, NodeId node) {
   if (action.step == storage::Step::fence) {
     std::lock_guard lock(mutex_);

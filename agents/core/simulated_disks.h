@@ -14,8 +14,7 @@ class SimulatedDisks {
 
   storage::Have have() const;
   bool holds(AnyId id, Born born) const { return std::lock_guard(mutex_), have_.disks.contains({id, born}); }
-  // Of a pool: may a client that calls itself so not write (any more)? `node` is whose client it is.
-  bool shuts_out(NodeId node, Seq identity) const;
+  bool shuts_out(NodeId node, Seq identity) const { return std::lock_guard(mutex_), have_.shuts_out(node, identity); }
   // Was any client of that node ever shut out?
   bool was_fenced(NodeId node) const { return std::lock_guard(mutex_), have_.fences.contains(node); }
   // One step, as a client on that node does it.

@@ -5,12 +5,9 @@
 #include <algorithm>
 
 namespace reprise {
-namespace {
 
 using compute::DiskLink;
 using compute::ServerHave;
-
-}  // namespace
 
 struct SimulatedHost::Compute final : compute::Driver {
   explicit Compute(SimulatedHost& host) : host(host) {}

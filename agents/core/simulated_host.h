@@ -52,6 +52,8 @@ class SimulatedHost {
   network::Have ports() const;
   // Can a guest of it write to its disks?
   bool may_write(const compute::ServerHave& server) const { return !disks_->shuts_out(node_, server.identity); }
+  // Was it ever shut out of its pool?
+  bool was_fenced() const { return disks_->was_fenced(node_); }
 
   // From outside: the guest powers itself off, its process is killed, the whole host restarts.
   void guest_powers_off(ServerId id);

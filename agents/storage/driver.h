@@ -59,6 +59,12 @@ struct Have {
   std::map<NodeId, Seq> fences;               // of that pool: up to which identity each node is shut out
   std::map<ImageId, std::string> cached;      // image -> sha512 of the copy that boot disks stand on
   std::uint64_t free_gib = 0;                 // of the file system or pool
+
+  // Is that node's client shut out of the pool under this identity?
+  bool shuts_out(NodeId node, Seq identity) const {
+    const auto at = fences.find(node);
+    return at != fences.end() && identity <= at->second;
+  }
   bool operator==(const Have&) const = default;
 };
 

@@ -18,11 +18,8 @@ std::optional<Action> evict_step(const Want& want, const Have& have) {
 }  // namespace
 
 std::optional<Action> next_action(const Want& want, const Have& have, const std::set<AnyId>& skip, const Fences& fences) {
-  for (const auto& [node, wished] : fences) {
-    const auto at = have.fences.find(node);
-    const bool there = at != have.fences.end() && at->second >= wished.identity;
-    if (!there && !skip.contains(node.as<AnyId>())) return Action{.step = Step::fence, .fence = wished};
-  }
+  for (const auto& [node, wished] : fences)
+    if (!have.shuts_out(node, wished.identity) && !skip.contains(node.as<AnyId>())) return Action{.step = Step::fence, .fence = wished};
   for (const auto& [id, wished] : want) {
     if (skip.contains(id)) continue;
     const auto at = have.disks.find({id, wished.born});

@@ -68,7 +68,7 @@ void Checker::look_at(std::size_t node) {
     }
     if (dead(node) || dead(other)) continue;
     // A fence does not silence a guest's network: a server that goes elsewhere takes its port along.
-    const auto fenced = [&](std::size_t one) { return nodes_[one]->host().disks().fences.contains(nodes_[one]->facts().id); };
+    const auto fenced = [&](std::size_t one) { return nodes_[one]->host().was_fenced(); };
     const auto their_ports = nodes_[other]->host().ports();
     for (const auto& [key, port] : their_ports.ports)
       if (ports.ports.contains(key) && !fenced(node) && !fenced(other) && !dead_in_log(node) && !dead_in_log(other))

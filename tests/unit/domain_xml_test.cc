@@ -32,7 +32,7 @@ std::vector<DomainDisk> disks(const ServerWant& want) {
   return list;
 }
 
-Marks marks(const ServerWant& want) { return {want.id, want.born, 10, 11, 12, "boot-1", StopCause::guest}; }
+Marks marks(const ServerWant& want) { return {want.id, want.born, 10, 11, 12, "boot-1", StopCause::guest, 13}; }
 
 }  // namespace
 
