@@ -45,6 +45,10 @@ constexpr Step with_volume[] = {
     {"volume list -f value -c Name -c Status", "data available"},
     {"server add volume two data -f value -c Device", "/dev/vdb"},
     {"server volume list two -f value -c Device", "/dev/vdb"},
+};
+
+// Once it is attached: `server add volume` does not wait either.
+constexpr Step with_volume_in_use[] = {
     {"volume list -f value", "in-use"},
     {"server remove volume two data", ""},
     {"volume set data --name more --description d", ""},
@@ -89,6 +93,8 @@ TEST_CASE("The unmodified client makes servers, images and volumes", "[openstack
   run_steps((*server)->port(), until_volume, folder.path(), environment);
   cloud.until(volumes + "/detail?name=data", "volumes.0.status", "available");
   run_steps((*server)->port(), with_volume, folder.path(), environment);
+  cloud.until(volumes + "/detail?name=data", "volumes.0.status", "in-use");
+  run_steps((*server)->port(), with_volume_in_use, folder.path(), environment);
   CHECK(read_file(folder.path("back")) == disk);
   CHECK(cloud.ask("GET", "/compute/v2.1/servers?all_tenants=1").size("servers") == 0);
   CHECK(cloud.ask("GET", "/image/v2/images").size("images") == 0);
