@@ -15,9 +15,8 @@ namespace {
 constexpr std::string_view statuses[] = {"ACTIVE", "BUILD", "ERROR", "HARD_REBOOT", "REBOOT", "REBUILD", "SHUTOFF"};
 // Of nova, but never those of a server here.
 constexpr std::string_view other_statuses[] = {
-    "DELETED",      "MIGRATING", "PASSWORD",      "PAUSED",
-    "RESCUE",       "RESIZE",    "REVERT_RESIZE", "SHELVED",      "SHELVED_OFFLOADED",
-    "SOFT_DELETED", "SUSPENDED", "UNKNOWN",       "VERIFY_RESIZE"};
+    "DELETED", "MIGRATING",         "PASSWORD",     "PAUSED",    "RESCUE",  "RESIZE",       "REVERT_RESIZE",
+    "SHELVED", "SHELVED_OFFLOADED", "SOFT_DELETED", "SUSPENDED", "UNKNOWN", "VERIFY_RESIZE"};
 // What may stand in the query from 2.75 on; before, anything may.
 constexpr std::string_view known_keys[] = {"access_ip_v4",
                                            "access_ip_v6",
