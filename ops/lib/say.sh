@@ -71,14 +71,15 @@ last_line() {
 
 # COMMAND runs in a subshell of its own under `set -e`; its status comes back through a pipe, so the wait ends at once.
 step() {
-  local name=$1 remedy=$2 since=$EPOCHREALTIME status='' heard=0 ticks=0 end log
+  local name=$1 remedy=$2 since=$EPOCHREALTIME status='' part='' heard=0 ticks=0 end log
   shift 2
   log=$logs/$program-${name//[^A-Za-z0-9]/-}.log
   mkdir -p "$logs" || fail "cannot make the log folder $logs" "make it, or name another one in REPRISE_LOGS"
   if (( ! as_json )) && [[ ! -t 1 ]]; then printf '%s: %-28s … (log: %s)\n' "$program" "$name" "$log"; fi
   exec {end}< <(set +e; ( set -e; "$@" ) >"$log" 2>&1 </dev/null; echo $?)
   while :; do
-    heard=0; read -r -t 1 -u "$end" status || heard=$?
+    heard=0; read -r -t 1 -u "$end" part || heard=$?
+    status+=$part  # the second can be up between the number and its line's end
     (( heard > 128 )) || break
     (( ++ticks ))
     if (( as_json )); then continue
