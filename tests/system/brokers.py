@@ -182,7 +182,7 @@ class Rounds:
         self.upload(first, f"/image/v2/images/{image}/file", bytes(1 << 20))
         world = self.world = {"token": headers["X-Subject-Token"], "image": image, "project": data["token"]["project"]["id"],
                  "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK8rA8siFfn9Vls+SAnJYwWi6hXS8p8PeXV0D0kWk6wH brokers",
-                 "answer_s": self.cloud.intent_ms / 1000 + 5 + 5 + 2}  # its three waits, and what a busy machine adds
+                 "answer_s": self.cloud.intent_ms / 1000 + 5 + 5 + 4}  # its three waits, and what a busy machine adds
         self.clients = [Client(n, a.seed, self.servers, world, self.memory, self.gate, self.ending)
                         for n in range(a.clients)]
         for client in self.clients:
