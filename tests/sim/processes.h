@@ -162,6 +162,8 @@ class NodeProcess {
   bool alive() const { return agent_ != nullptr; }
   // Of its present process, as far as that knows; 0: it is not taken yet.
   Seq incarnation() const { return agent_ ? agent_->board().incarnation() : 0; }
+  // What it has seen and the controller has not taken yet.
+  std::size_t reports_waiting() const { return agent_ ? agent_->outbox().waiting() : 0; }
   SimulatedHost& host() { return host_; }
   const NodeFacts& facts() const { return facts_; }
 

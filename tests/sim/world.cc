@@ -217,6 +217,7 @@ class World {
   std::string what_is_unsettled() {
     if (clients_->waiting()) return fmt::format("{} intents without an answer", clients_->waiting());
     if (ground_.log->is_held_up()) return "inputs are held up";
+    if (follower().position() <= ground_.log->stored(Topic::events).back().offset) return "the api has not read all";
     const State& s = state();
     const Seq head = follower().head().seq;
     std::string why;
@@ -233,6 +234,7 @@ class World {
     for (const auto& node : nodes_) {
       const Node* row = s.nodes.find(node->facts().id);
       if (node->held() || !row || row->incarnation != node->incarnation()) why = fmt::format("{} is not known to be there", node->facts().name);
+      if (node->reports_waiting()) why = fmt::format("{}: {} reports are on their way", node->facts().name, node->reports_waiting());
       if (node->hangs()) why = fmt::format("{}: a driver hangs", node->facts().name);
       const Assignment want = assignment(s, node->facts().id, head);
       if (const auto action = compute::next_action(want.compute, node->host().servers()))
