@@ -19,13 +19,13 @@ class Evacuation {
   Events events() {
     if (dead_) clear_leftovers();
     state_.servers.each_by(Server::by_node, encode_key(node_.id), [&](const Server& row) {
-      if (is_enough()) return false;
+      if (leave_the_rest()) return false;
       if (node_.storage_pool.empty()) clear_server(row);
       else if (dead_ || (is_asked_for(row) && !is_leaving_for_good(row))) move_server(row);
       return true;
     });
     state_.volumes.each_by(Volume::by_node, encode_key(node_.id), [&](const Volume& row) {
-      if (is_enough()) return false;
+      if (leave_the_rest()) return false;
       node_.storage_pool.empty() ? clear_volume(row) : move_volume(row);
       return true;
     });
@@ -40,7 +40,8 @@ class Evacuation {
 
  private:
   void add(Event event) { events_.push_back(std::move(event)); }
-  bool is_enough() { return more_ = gone_ >= at_once; }
+  // It has taken as much as one decision takes: what is still there is left to the next.
+  bool leave_the_rest() { return more_ = gone_ >= at_once; }
   void after_vacated(const Server& row) {
     for (auto& event : server::after_vacated(state_, row, at_ms_, before_)) add(std::move(event));
   }
@@ -49,7 +50,7 @@ class Evacuation {
   void clear_leftovers() {
     std::set<ServerId> of;
     state_.leftovers.each_by(Leftover::by_node, encode_key(node_.id), [&](const Leftover& row) {
-      if (is_enough()) return false;
+      if (leave_the_rest()) return false;
       add(LeftoverGone{.node = node_.id, .object = row.id.object});
       before_.leftovers_gone.insert(row.id);
       of.insert(row.server), ++gone_;

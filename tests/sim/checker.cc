@@ -23,6 +23,11 @@ void Checker::effect(std::size_t node, AgentKind agent, const std::string& what,
   });
 }
 
+NodeProcess* Checker::process(NodeId id) const {
+  const auto at = std::ranges::find(nodes_, id, [](const auto& one) { return one->facts().id; });
+  return at == nodes_.end() ? nullptr : at->get();
+}
+
 // What is folded here may lag behind the agent: the log itself knows.
 bool Checker::placed_again(ServerId server, NodeId node, Seq since) const {
   for (const auto& stored : ground_.log->stored(Topic::events)) {
@@ -223,20 +228,20 @@ void Checker::check_report(const Decision& decision, Seq seq) {
 
 // What a node said that it does not hold any more is gone from it by then, unless it came there again.
 void Checker::check_released(const Decision& decision, Seq seq) {
-  const auto node = std::ranges::find(nodes_, decision.node, [](const auto& one) { return one->facts().id; });
+  NodeProcess* node = process(decision.node);
   const auto holds = [](const auto& all, AnyId id) {
     return std::ranges::any_of(all, [id](const auto& one) { return one.first.first.template as<AnyId>() == id; });
   };
   for (const auto& event : decision.events) {
-    if (!event.is<ServerReleased>() || node == nodes_.end()) continue;
+    if (!event.is<ServerReleased>() || !node) continue;
     const auto& e = event.as<ServerReleased>();
     const AnyId id = e.id.as<AnyId>();
     const bool domain = e.agent == wire::AgentKind::compute;
-    const bool held = domain ? holds((*node)->host().servers().servers, id) : holds((*node)->host().disks().disks, id);
-    const bool shared = !domain && !(*node)->facts().storage_pool.empty();  // whoever has it next makes it there too
+    const bool held = domain ? holds(node->host().servers().servers, id) : holds(node->host().disks().disks, id);
+    const bool shared = !domain && !node->facts().storage_pool.empty();  // whoever has it next makes it there too
     if (held && !placed_again(e.id, shared ? NodeId{} : decision.node, shared ? seq - 1 : seq))
       ground_.violate(fmt::format("{} of server {} is said to be gone from {}, and is there", domain ? "the domain" : "the disk",
-                                  e.id.str(), (*node)->facts().name));
+                                  e.id.str(), node->facts().name));
   }
 }
 
@@ -308,6 +313,12 @@ void Checker::check_event(const Event& event, Seq seq, const State& state) {
   if (calm_ && trouble(event) && !no_room) ground_.violate(fmt::format("in the calm {}: {}", trouble(event), print_words(event)));
   if (event.is<NodeDead>()) dead_.insert(event.as<NodeDead>().id);
   if (event.is<NodeAdmitted>()) dead_.erase(event.as<NodeAdmitted>().id);
+  if (event.is<NodeFenced>()) {
+    const auto& e = event.as<NodeFenced>();
+    NodeProcess* node = process(e.id);
+    if (node && !node->host().disks().shuts_out(e.id, e.identity))
+      ground_.violate(fmt::format("{} is said to be fenced at seq {}, and its storage pool lets it in", node->facts().name, seq));
+  }
   if (event.is<LeftoverGone>()) {
     const auto& e = event.as<LeftoverGone>();
     released_[{e.object.as<ServerId>(), e.node}] = seq;

@@ -25,6 +25,7 @@ class Checker {
   std::string silent_after_gap() const;
 
  private:
+  NodeProcess* process(NodeId id) const;
   // After that seq; no node: on any.
   bool placed_again(ServerId server, NodeId node, Seq since) const;
   void look_at(std::size_t node);
