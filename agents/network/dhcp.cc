@@ -125,6 +125,11 @@ Result<bool> Dhcp::prepare(const NetworkWant& network) {
   return fresh;
 }
 
+Status Dhcp::connect(NetworkId network) {
+  auto outside = Netlink::open();
+  return outside ? outside->set_link(leg_name(network), std::nullopt, std::nullopt, true) : Status{outside.error()};
+}
+
 bool Dhcp::leased_to_another(const Told& told, const std::map<std::string, std::string>& leases) {
   return std::any_of(leases.begin(), leases.end(), [&](const auto& lease) {
     const auto before = told.leases.find(lease.first);
@@ -211,6 +216,12 @@ std::string Dhcp::missing_devices(const NetworkWant& network) const {
   auto addresses = inside->addresses(device);
   if (!addresses || *addresses != wanted_addresses(network))
     return fmt::format("addresses of {} in {}", device, ns);
+  auto outside = Netlink::open();
+  if (!outside) return outside.error().text;
+  const std::string leg = leg_name(network.id);
+  auto ours = outside->link(leg);
+  if (!ours || !*ours) return "device " + leg;
+  if (!(*ours)->up || (*ours)->mtu != network.mtu) return "state or MTU of " + leg;
   return {};
 }
 

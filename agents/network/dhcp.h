@@ -31,6 +31,9 @@ class Dhcp {
   // Namespace, veth and addresses: before the leg is put on br-int. True: the veth has just been made, so
   // that a switch which had one of that name still holds the one that is gone.
   Result<bool> prepare(const NetworkWant& network);
+  // The leg is up: once more, when the switch has it. Open vSwitch writes a device's flags as it knew them before
+  // (netdev_linux_update_flags()), so that one which came back under its name may have been set down.
+  Status connect(NetworkId network);
   // Files and dnsmasq: after the flows are in force, so that what the hosts file names is so.
   Status serve(const NetworkWant& network, const std::vector<const PortWant*>& ports);
   Status remove(NetworkId network);

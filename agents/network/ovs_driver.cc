@@ -187,8 +187,10 @@ Status OvsDriver::apply(const Want& want) {
   if (auto done = apply_switch(want, fresh_legs); !done) return done;
 
   Status first;  // one network's trouble is not the others'
-  for (const auto& [id, network] : want.networks)
+  for (const auto& [id, network] : want.networks) {
+    if (auto connected = dhcp_.connect(id); !connected && first) first = connected;
     if (auto served = dhcp_.serve(network, ports_of(want, id)); !served && first) first = served;
+  }
   for (const auto& id : dhcp_.networks())
     if (!want.networks.contains(id))
       if (auto gone = dhcp_.remove(id); !gone && first) first = gone;

@@ -428,6 +428,7 @@ TEST_CASE("what people do to it by hand is put right") {
   }
   SECTION("the namespace removed") { run({"/usr/sbin/ip", "netns", "delete", namespace_name(net1.id)}); }
   SECTION("the veth removed") { run({"/usr/sbin/ip", "link", "delete", leg_name(net1.id)}); }
+  SECTION("the veth set down") { run({"/usr/sbin/ip", "link", "set", leg_name(net1.id), "down"}); }
   SECTION("an address added") {
     run(within(namespace_name(net1.id), {"/usr/sbin/ip", "address", "add", "10.9.9.9/24", "dev", "dhcp0"}));
   }
