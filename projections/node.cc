@@ -94,6 +94,10 @@ void leftover_gone(State& s, const LeftoverGone& e, const Meta& m) {
   s.leftovers.erase({e.node, e.object});
 }
 
+void troubled(State& s, const NodeTroubled& e, const Meta&) { s.nodes.edit(e.id).trouble(e.agent) = e.reason; }
+
+void measured(State& s, const NodeMeasured& e, const Meta&) { s.nodes.edit(e.id).disk_gib = e.disk_gib; }
+
 void reports_skipped(State& s, const ReportsSkipped& e, const Meta& m) {
   Node& node = s.nodes.edit(e.node);
   node.skipped_at = m.born.seq;

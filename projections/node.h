@@ -48,7 +48,14 @@ struct Node {
   bool fenced = false;             // its present identity writes no more
   std::int64_t deadline_ms = 0;    // when its fence, or what waits on it, is looked at again; 0: never
   std::string waiting;             // why what waits on it does; empty: nothing does
+  std::string compute_trouble, storage_trouble, network_trouble;  // why that agent can do nothing here; empty: it can
   bool operator==(const Node&) const = default;
+
+  std::string& trouble(wire::AgentKind agent) {
+    return agent == wire::AgentKind::compute ? compute_trouble : agent == wire::AgentKind::storage ? storage_trouble : network_trouble;
+  }
+  const std::string& trouble(wire::AgentKind agent) const { return const_cast<Node*>(this)->trouble(agent); }
+  bool in_trouble() const { return !compute_trouble.empty() || !storage_trouble.empty() || !network_trouble.empty(); }
 
   // What a client of the storage pool says that it is; never used again once it is another.
   Seq identity() const { return renewed ? renewed : born.seq; }
@@ -65,6 +72,8 @@ struct Node {
     f(20, "version", s.version), f(21, "storage_pool", s.storage_pool), f(22, "renewed", s.renewed);
     f(23, "lost_seq", s.lost_seq), f(24, "fencer", s.fencer), f(25, "fenced", s.fenced);
     f(26, "deadline_ms", s.deadline_ms), f(27, "waiting", s.waiting);
+    f(28, "compute_trouble", s.compute_trouble), f(29, "storage_trouble", s.storage_trouble);
+    f(30, "network_trouble", s.network_trouble);
   }
   template <class Emit>
   void indexes(Emit&& emit) const {
@@ -145,6 +154,8 @@ void fencing(State&, const NodeFencing&, const Meta&);
 void fenced(State&, const NodeFenced&, const Meta&);
 void waiting(State&, const NodeWaiting&, const Meta&);
 void leftover_gone(State&, const LeftoverGone&, const Meta&);
+void troubled(State&, const NodeTroubled&, const Meta&);
+void measured(State&, const NodeMeasured&, const Meta&);
 void reports_skipped(State&, const ReportsSkipped&, const Meta&);
 }  // namespace node
 

@@ -11,7 +11,7 @@ void NodeColumns::set_row(const State& from, std::size_t i) {
   const NodeUse* use = from.node_use.find(ids[i]);
   const NodeUse none;
   if (!use) use = &none;
-  state[i] = node.state != NodeState::up ? lost : node.disabled ? disabled : usable;
+  state[i] = node.state != NodeState::up ? lost : node.disabled ? disabled : node.in_trouble() ? in_trouble : usable;
   zone[i] = zones.emplace(node.zone, static_cast<std::uint32_t>(zones.size())).first->second;
   free_vcpus[i] = static_cast<std::int64_t>(node.vcpus) - use->vcpus;
   free_ram_mib[i] = static_cast<std::int64_t>(node.ram_mib) - use->ram_mib;

@@ -15,7 +15,7 @@ namespace reprise {
 struct State;
 
 struct NodeColumns {
-  static constexpr std::uint8_t usable = 0, lost = 1, disabled = 2;
+  static constexpr std::uint8_t usable = 0, lost = 1, disabled = 2, in_trouble = 3;
   static constexpr std::uint32_t any_zone = ~0u;
   static constexpr std::uint32_t no_such_zone = ~0u - 1;
 

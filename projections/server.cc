@@ -17,6 +17,8 @@ const char* server_status_word(const Server& server) {
       return "SHUTOFF";
     case ServerStatus::error:
       return "ERROR";
+    case ServerStatus::paused:
+      return server.task == TaskState::rebooting_hard ? "HARD_REBOOT" : "PAUSED";
     case ServerStatus::active:
       break;
   }
@@ -76,6 +78,14 @@ void settle_task(Server& server, const Meta& m) {
   server.task = TaskState::none;
   server.deadline_ms = 0;
   server.updated_ms = m.at_ms;
+}
+
+// One whose disk is gone is in error for as long as that is so, whatever its domain does.
+void settle_status(Server& server, ServerStatus status) {
+  if (server.disk_gone) return;
+  server.status = status;
+  server.fault.clear();
+  server.fault_ms = 0;
 }
 
 std::vector<PortId> ports_of(const State& s, ServerId id) {
@@ -159,6 +169,7 @@ void released(State& s, const ServerReleased& e, const Meta& m) {
     server.want_seq = m.born.seq;  // only now are disk and ports wished away: what was seen before is no answer
   } else {
     server.disk_released = true;
+    server.disk_made = server.disk_gone = false;
   }
   server.updated_ms = m.at_ms;
 }
@@ -194,17 +205,44 @@ void evacuated(State& s, const ServerEvacuated& e, const Meta& m) {
 
 void disk_ready(State& s, const ServerDiskReady& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
-  server.disk_ready = true;
+  server.disk_ready = server.disk_made = true;
+  server.updated_ms = m.at_ms;
+}
+
+void disk_gone(State& s, const ServerDiskGone& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  CHECK(server.disk_made);
+  server.disk_gone = true;
+  failed(s, {.id = e.id, .reason = e.reason}, m);
+}
+
+void disk_found(State& s, const ServerDiskFound& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.disk_gone = false;
+  settle_status(server, server.running ? ServerStatus::active : ServerStatus::shutoff);
+  server.updated_ms = m.at_ms;
+  if (!server.running) wish_power(server, false, m);  // who wants it on starts it
+}
+
+void paused(State& s, const ServerPaused& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  server.status = ServerStatus::paused;
+  server.fault = e.reason;
+  server.fault_ms = server.updated_ms = m.at_ms;
+}
+
+void resumed(State& s, const ServerResumed& e, const Meta& m) {
+  Server& server = s.servers.edit(e.id);
+  CHECK(server.status == ServerStatus::paused);
+  settle_status(server, ServerStatus::active);
   server.updated_ms = m.at_ms;
 }
 
 void started(State& s, const ServerStarted& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
-  server.status = ServerStatus::active;
   server.running = true;
   server.stop_cause = StopCause::none;
-  server.fault.clear();
-  server.fault_ms = 0;
+  settle_status(server, ServerStatus::active);
   if (!server.launched_ms) server.launched_ms = m.at_ms;
   settle_task(server, m);
   finish_actions(s, e.id, {}, m);
@@ -212,11 +250,9 @@ void started(State& s, const ServerStarted& e, const Meta& m) {
 
 void stopped(State& s, const ServerStopped& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
-  server.status = ServerStatus::shutoff;
   server.running = false;
   server.stop_cause = e.cause;
-  server.fault.clear();
-  server.fault_ms = 0;
+  settle_status(server, ServerStatus::shutoff);
   if (e.cause != StopCause::asked) wish_power(server, false, m);  // what its guest did is now the wish
   settle_task(server, m);
   finish_actions(s, e.id, {}, m);
@@ -224,10 +260,8 @@ void stopped(State& s, const ServerStopped& e, const Meta& m) {
 
 void rebooted(State& s, const ServerRebooted& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
-  server.status = ServerStatus::active;
   server.running = true;
-  server.fault.clear();
-  server.fault_ms = 0;
+  settle_status(server, ServerStatus::active);
   settle_task(server, m);
   finish_actions(s, e.id, {}, m);
 }
@@ -244,7 +278,7 @@ void failed(State& s, const ServerFailed& e, const Meta& m) {
 void troubled(State& s, const ServerTroubled& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
   server.fault = e.reason;
-  server.fault_ms = m.at_ms;
+  server.fault_ms = e.reason.empty() ? 0 : m.at_ms;
 }
 
 void overdue(State& s, const ServerOverdue& e, const Meta& m) {

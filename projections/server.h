@@ -5,7 +5,9 @@
 //                             │                        │    │ ServerStopped  │ ServerStarted
 //                             │ ServerFailed           │    ▼                │
 //                             ▼                        │   SHUTOFF ──────────┘
-//                           ERROR ◀────────────────────┘ ServerFailed
+//                           ERROR ◀────────────────────┘ ServerFailed, ServerDiskGone (back: ServerDiskFound)
+//
+// ACTIVE ─ServerPaused─▶ PAUSED ─ServerResumed─▶ ACTIVE: what its node sees, not what is wished.
 //
 // Beside its status a server has a tenure on a node: none → placed → unplacing → none. What the node
 // holds of it is handed over only when each agent there has confirmed that nothing is left:
@@ -77,6 +79,8 @@ struct Server {
   Seq want_seq = 0;                // of the event that last changed what its node should do about it
   bool running = false;            // as last reported
   StopCause stop_cause = StopCause::none;
+  bool disk_made = false;          // its boot disk was ready once, and was not confirmed gone since: it is never made again
+  bool disk_gone = false;          // and is not there
   bool operator==(const Server&) const = default;
 
   Key key() const { return id; }
@@ -96,7 +100,7 @@ struct Server {
     f(36, "compute_released", s.compute_released), f(37, "disk_released", s.disk_released), f(38, "disk_ready", s.disk_ready);
     f(39, "on", s.on), f(40, "power_seq", s.power_seq), f(41, "stop_hard", s.stop_hard), f(42, "reboot_seq", s.reboot_seq);
     f(43, "reboot_hard", s.reboot_hard), f(44, "want_seq", s.want_seq), f(45, "running", s.running);
-    f(46, "stop_cause", s.stop_cause);
+    f(46, "stop_cause", s.stop_cause), f(47, "disk_made", s.disk_made), f(48, "disk_gone", s.disk_gone);
   }
   template <class Emit>
   void indexes(Emit&& emit) const {
@@ -170,6 +174,10 @@ void released(State&, const ServerReleased&, const Meta&);
 void vacated(State&, const ServerVacated&, const Meta&);
 void evacuated(State&, const ServerEvacuated&, const Meta&);
 void disk_ready(State&, const ServerDiskReady&, const Meta&);
+void disk_gone(State&, const ServerDiskGone&, const Meta&);
+void disk_found(State&, const ServerDiskFound&, const Meta&);
+void paused(State&, const ServerPaused&, const Meta&);
+void resumed(State&, const ServerResumed&, const Meta&);
 void started(State&, const ServerStarted&, const Meta&);
 void stopped(State&, const ServerStopped&, const Meta&);
 void rebooted(State&, const ServerRebooted&, const Meta&);

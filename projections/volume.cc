@@ -47,9 +47,31 @@ void ready(State& s, const VolumeReady& e, const Meta& m) {
 void failed(State& s, const VolumeFailed& e, const Meta& m) {
   Volume& volume = s.volumes.edit(e.id);
   volume.status = VolumeStatus::error;
+  volume.gone = false;
   volume.fault = e.reason;
   volume.deadline_ms = 0;
   volume.want_seq = m.born.seq;
+  volume.updated_ms = m.at_ms;
+}
+
+void gone(State& s, const VolumeGone& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  CHECK(volume.status != VolumeStatus::creating && volume.status != VolumeStatus::deleting);
+  volume.status = VolumeStatus::error;
+  volume.gone = true;
+  volume.fault = e.reason;
+  volume.deadline_ms = 0;
+  volume.updated_ms = m.at_ms;
+}
+
+void found(State& s, const VolumeFound& e, const Meta& m) {
+  Volume& volume = s.volumes.edit(e.id);
+  CHECK(volume.gone);
+  volume.gone = false;
+  if (volume.status == VolumeStatus::error) {
+    volume.status = volume.server ? VolumeStatus::in_use : VolumeStatus::available;
+    volume.fault.clear();
+  }
   volume.updated_ms = m.at_ms;
 }
 
@@ -70,6 +92,7 @@ void updated(State& s, const VolumeUpdated& e, const Meta& m) {
 void deleting(State& s, const VolumeDeleting& e, const Meta& m) {
   Volume& volume = s.volumes.edit(e.id);
   volume.status = VolumeStatus::deleting;
+  volume.gone = false;
   volume.deadline_ms = e.deadline_ms;
   volume.want_seq = m.born.seq;
   volume.updated_ms = m.at_ms;
@@ -111,7 +134,7 @@ void detaching(State& s, const VolumeDetaching& e, const Meta& m) {
 
 void detached(State& s, const VolumeDetached& e, const Meta& m) {
   Volume& volume = s.volumes.edit(e.id);
-  volume.status = VolumeStatus::available;
+  volume.status = volume.gone ? VolumeStatus::error : VolumeStatus::available;
   volume.server = {};
   volume.device.clear();
   volume.attached_ms = 0;
@@ -121,7 +144,7 @@ void detached(State& s, const VolumeDetached& e, const Meta& m) {
 
 void detach_failed(State& s, const VolumeDetachFailed& e, const Meta& m) {
   Volume& volume = s.volumes.edit(e.id);
-  volume.status = VolumeStatus::in_use;
+  volume.status = volume.gone ? VolumeStatus::error : VolumeStatus::in_use;
   volume.attach_seq = m.born.seq;
   volume.deadline_ms = 0;
   volume.fault = e.reason;

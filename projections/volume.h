@@ -7,6 +7,8 @@
 //    error ─────────────────▶│ deleting ─VolumeDeleted─▶ (none)                 detaching
 //            VolumeDeleting  └───────────────VolumeDetached──────────────────────┘  │ VolumeDetachFailed: in-use
 //
+// available, in-use (and on their way) ─VolumeGone─▶ error ─VolumeFound─▶ as before: its bytes were ready, and are not there.
+//
 // A volume of local disks lives on one node and is attached there only; one of a storage pool is looked after by one node
 // of it, and is attached on any.
 #pragma once
@@ -46,6 +48,7 @@ struct Volume {
   std::int64_t attached_ms = 0;
   std::int64_t created_ms = 0;
   std::int64_t updated_ms = 0;
+  bool gone = false;               // its bytes, once ready, are not there: in error, or on its way out
   bool operator==(const Volume&) const = default;
 
   Key key() const { return id; }
@@ -57,7 +60,7 @@ struct Volume {
     f(10, "zone", s.zone), f(11, "node", s.node), f(12, "status", s.status), f(13, "fault", s.fault);
     f(14, "deadline_ms", s.deadline_ms), f(15, "want_seq", s.want_seq), f(16, "server", s.server), f(17, "device", s.device);
     f(18, "attach_seq", s.attach_seq), f(19, "attached_ms", s.attached_ms), f(20, "created_ms", s.created_ms);
-    f(21, "updated_ms", s.updated_ms);
+    f(21, "updated_ms", s.updated_ms), f(22, "gone", s.gone);
   }
   template <class Emit>
   void indexes(Emit&& emit) const {
@@ -76,6 +79,8 @@ namespace volume {
 void created(State&, const VolumeCreated&, const Meta&);
 void ready(State&, const VolumeReady&, const Meta&);
 void failed(State&, const VolumeFailed&, const Meta&);
+void gone(State&, const VolumeGone&, const Meta&);
+void found(State&, const VolumeFound&, const Meta&);
 void overdue(State&, const VolumeOverdue&, const Meta&);
 void updated(State&, const VolumeUpdated&, const Meta&);
 void deleting(State&, const VolumeDeleting&, const Meta&);

@@ -19,7 +19,18 @@ struct DiskLink {
   Born born;                // of the server (boot disk) or of the volume
   bool boot = false;
   bool read_only = false;
+  std::string device;       // vda, vdb …: its place on the bus, which it keeps over stop and start; empty: any that is free
   auto operator<=>(const DiskLink&) const = default;
+};
+
+// What one address of a port is, told to the guest.
+struct NicAddress {
+  Ipv4 address;
+  std::uint8_t prefix = 24;  // bits of the mask
+  Ipv4 gateway;              // none: no default route
+  bool dhcp = true;          // it is given out by DHCP; else the guest has to set it itself
+  std::vector<Ipv4> dns;
+  auto operator<=>(const NicAddress&) const = default;
 };
 
 // A port that a server has. The tap's name is derived from the port: tap_name().
@@ -28,6 +39,7 @@ struct NicLink {
   Born born;
   Mac mac;
   std::uint32_t mtu = 1500;
+  std::vector<NicAddress> addresses;  // wanted ones only: a domain does not know them
   auto operator<=>(const NicLink&) const = default;
 };
 // "tap" + the first 11 hex digits of the port's id, as neutron names them (IFNAMSIZ is 16).
@@ -77,11 +89,22 @@ enum class StopCause : std::uint8_t {
   host = 4,       // the host went down under it (its boot id is another)
 };
 
+// Why a guest stands still that runs; what libvirt does on the way (starting up, migrating) is none.
+enum class Pause : std::uint8_t {
+  none = 0,
+  by_hand = 1,    // somebody suspended it on its host
+  io_error = 2,   // a disk of it could not be written: no room, mostly. It is resumed when there is
+  other = 3,      // it crashed, its watchdog, …
+};
+
 // A domain of ours on the host. The marks (power_seq, reboot_seq, boot_id) stand in its metadata.
 struct ServerHave {
   ServerId id;
   Born born;
   bool running = false;
+  Pause pause = Pause::none;         // of one that runs
+  std::string paused;                // in words, for people: which disk, what to do
+  bool answers = true;               // false: its QEMU or libvirt hangs, and this is what was last seen of it
   StopCause cause = StopCause::none;
   Seq power_seq = 0;                 // of the last wish for power that was carried out
   Seq reboot_seq = 0;                // of the last reboot that was carried out
@@ -108,7 +131,8 @@ enum class Step : std::uint8_t {
   stop_soft,     // ask the guest (ACPI); the plan asks again until it is off or stop_hard is wished
   stop_hard,     // pull the plug; marks power_seq
   reboot_soft,   // ask the guest to reboot; marks reboot_seq after the effect
-  reboot_hard,   // reset; marks reboot_seq after the effect
+  reboot_hard,   // reset, and let it run if it was paused; marks reboot_seq after the effect
+  resume,        // let it run that was paused by an error of its disk; paused again at once if there still is no room
   attach_disk,   // `disk`, while running or stopped
   detach_disk,   // `disk`; done only when it is really gone
   remove,        // stop if it runs, undefine, remove its config drive and console log

@@ -97,6 +97,7 @@ class LibvirtDriver final : public Driver {
   Status stop_hard(const Connection& connection, const ServerWant& server);
   Status reboot_soft(const Connection& connection, const ServerWant& server);
   Status reboot_hard(const Connection& connection, const ServerWant& server);
+  Status resume(const Connection& connection, const ServerWant& server);
   Status attach_disk(const Connection& connection, const ServerWant& server, const DiskLink& disk);
   Status detach_disk(const Connection& connection, const ServerWant& server, const DiskLink& disk);
   Status detach_running(const Connection& connection, const Domain& domain, const DiskLink& disk);
@@ -271,6 +272,8 @@ Status LibvirtDriver::step(const Connection& connection, const Action& action) {
       return reboot_soft(connection, server);
     case Step::reboot_hard:
       return reboot_hard(connection, server);
+    case Step::resume:
+      return resume(connection, server);
     case Step::attach_disk:
       return attach_disk(connection, server, action.disk);
     case Step::detach_disk:
@@ -443,6 +446,13 @@ Status LibvirtDriver::reboot_hard(const Connection& connection, const ServerWant
   auto marks = domain->seen.marks;
   marks.reboot_seq = server.reboot_seq;
   return write_marks(connection, *domain, marks);
+}
+
+Status LibvirtDriver::resume(const Connection& connection, const ServerWant& server) {
+  auto domain = must_find(connection, server);
+  if (!domain) return domain.error();
+  if (virDomainResume(domain->handle.get()) == 0) return {};
+  return session_.last_error(connection, "resuming " + words(server));
 }
 
 Status LibvirtDriver::attach_disk(const Connection& connection, const ServerWant& server,

@@ -29,7 +29,8 @@ bool should_start(const ServerWant& want, const ServerHave& have, const std::str
 
 std::optional<Action> power_step(const ServerWant& want, const ServerHave& have, const std::string& boot_id) {
   if (!want.on) {
-    if (have.running) return step(want.stop_hard ? Step::stop_hard : Step::stop_soft, want);
+    // One that stands still hears no power button.
+    if (have.running) return step(want.stop_hard || have.pause != Pause::none ? Step::stop_hard : Step::stop_soft, want);
     if (have.power_seq < want.power_seq) return step(Step::mark_power, want);
     return std::nullopt;
   }
@@ -39,6 +40,7 @@ std::optional<Action> power_step(const ServerWant& want, const ServerHave& have,
   }
   if (have.power_seq < want.power_seq) return step(Step::mark_power, want);
   if (have.reboot_seq < want.reboot_seq) return step(want.reboot_hard ? Step::reboot_hard : Step::reboot_soft, want);
+  if (have.pause == Pause::io_error) return step(Step::resume, want);
   return std::nullopt;
 }
 
@@ -80,6 +82,7 @@ const char* step_name(Step step) {
     case Step::stop_hard: return "stop_hard";
     case Step::reboot_soft: return "reboot_soft";
     case Step::reboot_hard: return "reboot_hard";
+    case Step::resume: return "resume";
     case Step::attach_disk: return "attach_disk";
     case Step::detach_disk: return "detach_disk";
     case Step::remove: return "remove";

@@ -1,5 +1,7 @@
 #include "agents/core/assignment.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace reprise {
@@ -63,45 +65,62 @@ class Maker {
     want.guest = {.hostname = row.hostname, .metadata = row.metadata, .key_name = row.key_name, .public_key = row.public_key,
                   .user_data_sealed = row.user_data_sealed, .project = row.project,
                   .availability_zone = node ? node->zone : std::string{}};
-    want.disks.push_back({.id = row.id.as<AnyId>(), .born = row.born, .boot = true});
+    want.disks.push_back({.id = row.id.as<AnyId>(), .born = row.born, .boot = true, .device = "vda"});
     state_.volumes.each_by(Volume::by_server, encode_key(row.id), [&](const Volume& volume) {
-      if (volume.status == VolumeStatus::attaching || volume.status == VolumeStatus::in_use)
-        want.disks.push_back({.id = volume.id.as<AnyId>(), .born = volume.born});
+      const bool here = volume.status == VolumeStatus::attaching || volume.status == VolumeStatus::in_use || (volume.gone && volume.server);
+      if (here) want.disks.push_back({.id = volume.id.as<AnyId>(), .born = volume.born, .device = bus_place(volume)});
       return true;
     });
-    state_.ports.each_by(Port::by_server, encode_key(row.id), [&](const Port& port) {
-      const Network* network = state_.networks.find(port.network);
-      want.nics.push_back({.port = port.id, .born = port.born, .mac = port.mac, .mtu = network ? network->mtu : 1500});
-      return true;
-    });
+    // As the guest sees them: the first volume that was attached is its second disk, after every start.
+    std::ranges::sort(want.disks, {}, [](const auto& disk) { return std::pair(!disk.boot, disk.device); });
+    state_.ports.each_by(Port::by_server, encode_key(row.id), [&](const Port& port) { return want.nics.push_back(nic(port)), true; });
     // In the order in which they came to be: the guest's eth0 is the first one asked for.
     std::stable_sort(want.nics.begin(), want.nics.end(), [](const auto& a, const auto& b) { return a.born < b.born; });
     return want;
+  }
+
+  static std::string bus_place(const Volume& volume) {
+    constexpr std::string_view dev = "/dev/";
+    return volume.device.starts_with(dev) ? volume.device.substr(dev.size()) : volume.device;
+  }
+
+  compute::NicLink nic(const Port& port) const {
+    const Network* network = state_.networks.find(port.network);
+    compute::NicLink link{.port = port.id, .born = port.born, .mac = port.mac, .mtu = network ? network->mtu : 1500};
+    for (const auto& ip : port.fixed) {
+      compute::NicAddress one{.address = ip.address};
+      if (const Subnet* subnet = state_.subnets.find(ip.subnet))
+        one.prefix = subnet->prefix, one.gateway = subnet->gateway, one.dhcp = subnet->dhcp, one.dns = subnet->dns;
+      link.addresses.push_back(std::move(one));
+    }
+    return link;
   }
 
   void boot_disk(const Server& row) {
     const bool absent = row.tenure == Tenure::unplacing && row.compute_released;
     storage::DiskWant want{.id = row.id.as<AnyId>(), .born = row.born, .since = row.want_seq, .absent = absent,
                            .kind = storage::DiskKind::boot, .size_gib = row.disk_gib,
-                           .identity = identity_};
-    want.image = image_ref(row.image);
+                           .ready = row.disk_made, .identity = identity_};
+    fill_from(row.image, want);
     made_.storage[want.id] = std::move(want);
   }
 
   void volume(const Volume& row) {
-    const bool absent = row.status == VolumeStatus::deleting || row.status == VolumeStatus::error;
+    const bool absent = row.status == VolumeStatus::deleting || (row.status == VolumeStatus::error && !row.gone);
     storage::DiskWant want{.id = row.id.as<AnyId>(), .born = row.born, .since = row.want_seq, .absent = absent,
                            .kind = storage::DiskKind::volume, .size_gib = row.size_gib,
-                           .identity = identity_};
-    want.image = image_ref(row.image);
-    want.backed = false;
+                           .ready = row.status != VolumeStatus::creating, .backed = false, .identity = identity_};
+    fill_from(row.image, want);
     made_.storage[want.id] = std::move(want);
   }
 
-  std::optional<storage::ImageRef> image_ref(ImageId id) const {
-    const Image* image = id ? state_.images.find(id) : nullptr;
-    if (!image) return std::nullopt;
-    return storage::ImageRef{.id = id, .sha512 = image->sha512, .disk_format = image->disk_format};
+  // An image that is not known any more is not none: an empty disk is no answer.
+  void fill_from(ImageId id, storage::DiskWant& want) const {
+    if (!id) return;
+    if (const Image* image = state_.images.find(id))
+      want.image = storage::ImageRef{.id = id, .sha512 = image->sha512, .disk_format = image->disk_format};
+    else
+      want.unmakable = fmt::format("image {}, which it is made from, was deleted meanwhile: make it from another", id.str());
   }
 
   void port(const Server& server, const Port& row) {

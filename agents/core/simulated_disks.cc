@@ -44,7 +44,6 @@ Status SimulatedDisks::apply(const storage::Action& action, NodeId node) {
     }
     case storage::Step::remove:
       have_.disks.erase({want.id, want.born});
-      stands_on_.erase({want.id, want.born});
       return {};
     case storage::Step::evict_image: return evict(action.image);
     case storage::Step::fence: break;
@@ -61,17 +60,17 @@ Status SimulatedDisks::create(const storage::DiskWant& want) {
   if (used + want.size_gib > gib_)
     return {Errc::no_space, fmt::format("disk {} needs {} GiB, {} are free: free some, or add a node", want.id.str(),
                                         want.size_gib, gib_ - used)};
-  have_.disks[key] = {.id = want.id, .born = want.born, .kind = want.kind, .size_gib = want.size_gib};
+  auto& disk = have_.disks[key] = {.id = want.id, .born = want.born, .kind = want.kind, .size_gib = want.size_gib};
   if (have_.shared) return {};  // a pool keeps its images itself
   if (want.image) have_.cached[want.image->id] = want.image->sha512;
-  if (want.image && want.backed) stands_on_[key] = want.image->id;
+  if (want.image && want.backed) disk.backing = want.image->id;
   return {};
 }
 
 Status SimulatedDisks::evict(ImageId image) {
-  for (const auto& [disk, under] : stands_on_)
-    if (under == image)
-      return {Errc::conflict, fmt::format("image {} cannot go: disk {} stands on it", image.str(), disk.first.str())};
+  for (const auto& [key, disk] : have_.disks)
+    if (disk.backing == image)
+      return {Errc::conflict, fmt::format("image {} cannot go: disk {} stands on it", image.str(), key.first.str())};
   have_.cached.erase(image);
   return {};
 }

@@ -27,7 +27,6 @@ class SimulatedDisks {
   mutable std::mutex mutex_;
   const std::uint64_t gib_;
   storage::Have have_;
-  std::map<std::pair<AnyId, Born>, ImageId> stands_on_;  // boot disk -> the cached image under it
 };
 
 }  // namespace reprise

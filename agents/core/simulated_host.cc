@@ -75,6 +75,7 @@ struct SimulatedHost::Compute final : compute::Driver {
       case compute::Step::stop_hard: return stop(have, want);
       case compute::Step::reboot_soft:
       case compute::Step::reboot_hard: return reboot(have, action);
+      case compute::Step::resume: return resume(have, want);
       case compute::Step::attach_disk: return attach(have, action.disk);
       case compute::Step::detach_disk:
         if (action.disk.boot)
@@ -110,6 +111,14 @@ struct SimulatedHost::Compute final : compute::Driver {
       return {Errc::conflict, fmt::format("server {} does not run: it cannot reboot", action.server.id.str())};
     if (action.step == compute::Step::reboot_soft && host.deaf_.contains(action.server.id)) return {};
     have.reboot_seq = action.server.reboot_seq;
+    return {};
+  }
+
+  Status resume(ServerHave& have, const compute::ServerWant& want) {
+    if (!have.running)
+      return {Errc::conflict, fmt::format("server {} does not run: it cannot be resumed", want.id.str())};
+    have.pause = compute::Pause::none;
+    have.paused.clear();
     return {};
   }
 

@@ -83,6 +83,7 @@ struct Have {
   std::map<std::pair<PortId, Born>, PortHave> ports;
   bool in_force = false;           // all that was last applied is in force on the host, to the last flow
   Want applied;                    // what was last applied by this process; empty after a restart
+  std::map<AnyId, std::string> troubles;  // networks and ports (by id) that the last apply failed for, and why; they alone
   bool operator==(const Have&) const = default;
 };
 
@@ -94,6 +95,7 @@ const char* step_name(Step step);
 struct Action {
   Step step = Step::apply;
   Want want;                       // without the absent ones
+  AnyId retried;                   // the network or port in trouble that this is for; none: for all
   bool operator==(const Action&) const = default;
 };
 

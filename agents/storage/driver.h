@@ -30,6 +30,8 @@ struct DiskWant {
   DiskKind kind = DiskKind::boot;
   std::uint64_t size_gib = 0;
   std::optional<ImageRef> image;  // what it is filled with; none: empty
+  bool ready = false;        // an event called it so: when it is not there it is gone, and is never made again
+  std::string unmakable;     // why it cannot be made: what it is to be filled with is not known any more; empty: it can
   bool backed = true;        // may stand on a cached image (boot disk); a volume is whole of its own
   Seq identity = 0;          // under which the pool is written to; 0: the node's own disks
   auto operator<=>(const DiskWant&) const = default;
@@ -41,6 +43,7 @@ struct DiskHave {
   Born born;
   DiskKind kind = DiskKind::boot;
   std::uint64_t size_gib = 0;
+  ImageId backing;           // the cached image that it stands on; none: it is whole of its own
   auto operator<=>(const DiskHave&) const = default;
 };
 
@@ -59,6 +62,7 @@ struct Have {
   std::map<NodeId, Seq> fences;               // of that pool: up to which identity each node is shut out
   std::map<ImageId, std::string> cached;      // image -> sha512 of the copy that boot disks stand on
   std::uint64_t free_gib = 0;                 // of the file system or pool
+  std::uint64_t room_gib = 0;                 // what our disks may fill in all: free, and what they fill now, less a reserve; 0: not known
 
   // Is that node's client shut out of the pool under this identity?
   bool shuts_out(NodeId node, Seq identity) const {

@@ -3,15 +3,15 @@
 namespace reprise::storage {
 namespace {
 
-// A cached image on which no wished disk stands, nor will.
-std::optional<Action> evict_step(const Want& want, const Have& have) {
-  for (const auto& [image, sha512] : have.cached) {
-    bool used = false;
-    for (const auto& [id, disk] : want) used = used || (disk.image && disk.image->id == image);
-    // A disk whose image row is gone may still stand on it.
-    for (const auto& [id, disk] : want) used = used || (disk.kind == DiskKind::boot && !disk.absent && !disk.image);
-    if (!used) return Action{.step = Step::evict_image, .image = image};
-  }
+// A cached image on which no disk here stands, nor one that is wished will.
+std::optional<Action> evict_step(const Want& want, const Have& have, const std::set<AnyId>& skip) {
+  if (have.cached.empty()) return std::nullopt;
+  std::set<ImageId> used;
+  for (const auto& [key, disk] : have.disks) used.insert(disk.backing);
+  for (const auto& [id, disk] : want)
+    if (disk.image) used.insert(disk.image->id);
+  for (const auto& [image, sha512] : have.cached)
+    if (!used.contains(image) && !skip.contains(image.as<AnyId>())) return Action{.step = Step::evict_image, .image = image};
   return std::nullopt;
 }
 
@@ -28,12 +28,11 @@ std::optional<Action> next_action(const Want& want, const Have& have, const std:
       if (there) return Action{.step = Step::remove, .disk = wished};
       continue;
     }
+    if (!there && (wished.ready || !wished.unmakable.empty())) continue;  // to be seen, not to be done
     if (!there) return Action{.step = Step::create, .disk = wished};
     if (at->second.size_gib < wished.size_gib) return Action{.step = Step::grow, .disk = wished};
   }
-  // An eviction that failed is put off under no id.
-  if (skip.contains(AnyId{})) return std::nullopt;
-  return evict_step(want, have);
+  return evict_step(want, have, skip);
 }
 
 const char* step_name(Step step) {

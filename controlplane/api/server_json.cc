@@ -65,12 +65,14 @@ const char* vm_state_word(const Server& server) {
       return "stopped";
     case ServerStatus::error:
       return "error";
+    case ServerStatus::paused:
+      return "paused";
   }
   return "?";
 }
 
 int power_state_number(const Server& server) {
-  if (server.running) return 1;
+  if (server.running) return server.status == ServerStatus::paused ? 3 : 1;
   return server.launched_ms ? 4 : 0;
 }
 
@@ -270,7 +272,7 @@ void ServerWriter::write(JsonWriter& json, const Server& server, bool in_list) {
   json.field("accessIPv4", "").field("accessIPv6", "");
   write_links(json, id);
   json.field("OS-DCF:diskConfig", "MANUAL");
-  if (server.status == ServerStatus::active || server.status == ServerStatus::build)
+  if (server.status == ServerStatus::active || server.status == ServerStatus::build || server.status == ServerStatus::paused)
     json.field("progress", 0);
   json.field("OS-EXT-AZ:availability_zone", place ? place->zone : server.zone);
   json.field("config_drive", server.config_drive ? "True" : "").field_or_null("key_name", server.key_name);

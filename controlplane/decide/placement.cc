@@ -17,6 +17,7 @@ NodeUse promised_on(NodeId node, const PlacementRequest& request) {
 PlacementReason judge_row(const NodeColumns& columns, std::size_t i, const PlacementRequest& request, std::uint32_t zone) {
   if (columns.state[i] == NodeColumns::lost) return PlacementReason::node_lost;
   if (columns.state[i] == NodeColumns::disabled) return PlacementReason::node_disabled;
+  if (columns.state[i] == NodeColumns::in_trouble) return PlacementReason::in_trouble;
   if (zone != NodeColumns::any_zone && columns.zone[i] != zone) return PlacementReason::wrong_zone;
   const NodeUse promised = promised_on(columns.ids[i], request);
   if (columns.free_vcpus[i] - promised.vcpus < request.vcpus) return PlacementReason::no_vcpus;
@@ -118,6 +119,7 @@ const char* placement_reason_text(PlacementReason reason) {
     case PlacementReason::no_ram: return "not enough RAM free";
     case PlacementReason::no_disk: return "not enough disk free";
     case PlacementReason::excluded: return "excluded by the request";
+    case PlacementReason::in_trouble: return "in trouble: an agent there can do nothing (see status)";
   }
   return "?";
 }

@@ -17,7 +17,7 @@ struct PlacementRequest {
   const std::vector<NodeUse>* promised = nullptr;  // by the same decision before: the State does not show it yet
 };
 
-inline constexpr std::size_t placement_reasons = 8;   // of PlacementReason
+inline constexpr std::size_t placement_reasons = 9;   // of PlacementReason
 inline constexpr std::size_t verdicts_max = 16;       // nodes named in a refusal
 
 struct Placement {

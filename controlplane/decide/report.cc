@@ -13,6 +13,8 @@ class ReportDecider {
       : state_(state), node_(node), seen_(seen), at_ms_(at_ms) {}
 
   Events events() {
+    condition();
+    if (!seen_.trouble.empty()) return std::move(events_);
     for (const auto& one : seen_.servers) leftover({node_.id, one->id.as<AnyId>()}, one->born, one->since, one->present);
     for (const auto& one : seen_.ports) leftover({node_.id, one->id.as<AnyId>()}, one->born, one->since, one->present);
     if (has_returned()) add(NodeReturned{.id = node_.id});
@@ -26,6 +28,12 @@ class ReportDecider {
 
  private:
   void add(Event event) { events_.push_back(std::move(event)); }
+
+  // What the agent says of the node as a whole.
+  void condition() {
+    if (node_.trouble(seen_.agent) != seen_.trouble) add(NodeTroubled{.id = node_.id, .agent = seen_.agent, .reason = seen_.trouble});
+    if (seen_.disk_gib && seen_.disk_gib != node_.disk_gib) add(NodeMeasured{.id = node_.id, .disk_gib = seen_.disk_gib});
+  }
 
   // The server of an observation, if it is that one and it is here.
   const Server* ours(ServerId id, Born born) const {
@@ -71,8 +79,15 @@ class ReportDecider {
     if (!row || seen.since < row->want_seq) return;  // of a former wish: the answer to this one will come
     if (row->tenure == Tenure::unplacing) return server_leaving(*row, seen);
     if (!seen.error.empty()) return server_trouble(*row, seen);
+    trouble_over(*row);
     server_power(*row, seen);
     server_volumes(*row, seen);
+  }
+
+  // What stood in its way does so no more; what a PAUSED or failed one has to say stands.
+  void trouble_over(const Server& row) {
+    const bool says_why = row.status == ServerStatus::error || row.status == ServerStatus::paused || row.deadline_ms;
+    if (!row.fault.empty() && !says_why) add(ServerTroubled{.id = row.id});
   }
 
   void server_leaving(const Server& row, const ServerSeen& seen) {
@@ -100,13 +115,11 @@ class ReportDecider {
       if (!row.on || seen.power_seq < row.power_seq) return;  // still on its way to being off, or from before the wish
       const bool reboot_wished = row.task == TaskState::rebooting || row.task == TaskState::rebooting_hard;
       if (reboot_wished && seen.reboot_seq < row.reboot_seq) return;
-      if (reboot_wished) return add(ServerRebooted{.id = row.id});
-      if (!row.running || row.status != ServerStatus::active || row.task != TaskState::none) add(ServerStarted{.id = row.id});
-      return;
+      return server_runs(row, seen, reboot_wished);
     }
     if (!seen.present || seen.power_seq < row.power_seq) return;
     if (!row.on) {
-      if (row.status != ServerStatus::shutoff || row.task != TaskState::none || row.running)
+      if ((row.status != ServerStatus::shutoff && !row.disk_gone) || row.task != TaskState::none || row.running)
         add(ServerStopped{.id = row.id, .cause = StopCause::asked});
       return;
     }
@@ -114,6 +127,17 @@ class ReportDecider {
     // the host the agent starts it again by itself.
     const bool by_itself = seen.cause == StopCause::guest || seen.cause == StopCause::killed;
     if (by_itself && !seen.host_restarted) add(ServerStopped{.id = row.id, .cause = seen.cause});
+  }
+
+  void server_runs(const Server& row, const ServerSeen& seen, bool reboot_wished) {
+    if (reboot_wished && !seen.paused.empty() && row.task == TaskState::rebooting_hard) return;  // it ends with a guest that runs
+    const bool was_paused = row.status == ServerStatus::paused && row.task == TaskState::none && row.running;
+    const bool was_gone = row.status == ServerStatus::error && row.disk_gone;  // it runs on without a name for its disk
+    if (reboot_wished) add(ServerRebooted{.id = row.id});
+    else if (was_paused && seen.paused.empty()) add(ServerResumed{.id = row.id});
+    else if (!was_paused && !was_gone && (!row.running || row.status != ServerStatus::active || row.task != TaskState::none))
+      add(ServerStarted{.id = row.id});
+    if (!seen.paused.empty() && !was_gone && !(was_paused && row.fault == seen.paused)) add(ServerPaused{.id = row.id, .reason = seen.paused});
   }
 
   void server_volumes(const Server& row, const ServerSeen& seen) {
@@ -141,6 +165,13 @@ class ReportDecider {
       else if (seen.present) add(VolumeReady{.id = row->id});
     }
     if (row->status == VolumeStatus::deleting && !seen.present && confirmed()) add(VolumeDeleted{.id = row->id});
+    if (row->gone && seen.present) add(VolumeFound{.id = row->id});
+    const bool was_ready = row->status == VolumeStatus::available || row->status == VolumeStatus::attaching ||
+                           row->status == VolumeStatus::in_use || row->status == VolumeStatus::detaching;
+    if (was_ready && !row->gone && !seen.present && confirmed()) add(VolumeGone{.id = row->id, .reason = gone_words("its bytes are")});
+  }
+  std::string gone_words(const char* what) const {
+    return fmt::format("{} gone from node {}: bring them back, or delete it", what, node_.name);
   }
 
   void boot_disk(const Server& row, const DiskSeen& seen) {
@@ -148,6 +179,9 @@ class ReportDecider {
     if (row.tenure == Tenure::placed) {
       if (!seen.error.empty() && row.task == TaskState::spawning) return give_up(row, seen.error);
       if (seen.present && !row.disk_ready) add(ServerDiskReady{.id = row.id});
+      if (seen.present && row.disk_gone) add(ServerDiskFound{.id = row.id});
+      if (!seen.present && row.disk_made && !row.disk_gone && confirmed())
+        add(ServerDiskGone{.id = row.id, .reason = fmt::format("its disk is gone from node {}", node_.name)});
       return;
     }
     if (!row.compute_released || row.disk_released || seen.present || !confirmed()) return;

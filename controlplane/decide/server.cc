@@ -31,6 +31,7 @@ const char* status_word(ServerStatus status) {
     case ServerStatus::active: return "active";
     case ServerStatus::shutoff: return "stopped";
     case ServerStatus::error: return "error";
+    case ServerStatus::paused: return "paused";
   }
   return "?";
 }
@@ -42,6 +43,11 @@ Events wrong_state(const Server& server, const char* action) {
                                                     server.id.str(), task_state_word(server.task)), server.object());
   return refuse(Refusal::wrong_state, fmt::format("Cannot '{}' instance {} while it is in vm_state {}", action,
                                                   server.id.str(), status_word(server.status)), server.object());
+}
+
+Events disk_is_gone(const Server& server, const char* action) {
+  return refuse(Refusal::wrong_state, fmt::format("Cannot '{}' instance {}: {}. Bring the disk back, or delete the server.", action,
+                                                  server.id.str(), server.fault), server.object());
 }
 
 const Image* usable_image(const State& s, ImageId id, const Context& c) {
@@ -221,6 +227,7 @@ Events remove(const State& s, const DeleteServer& i, const Context& c) {
 Events start(const State& s, const StartServer& i, const Context& c) {
   const auto [server, refused] = find(s, i.id, c, "start");
   if (!server) return refused;
+  if (server->disk_gone) return disk_is_gone(*server, "start");
   const bool startable = server->status == ServerStatus::shutoff ||
                          (server->status == ServerStatus::error && server->tenure == Tenure::placed && server->launched_ms);
   if (server->task != TaskState::none || !startable) return wrong_state(*server, "start");
@@ -230,7 +237,7 @@ Events start(const State& s, const StartServer& i, const Context& c) {
 Events stop(const State& s, const StopServer& i, const Context& c) {
   const auto [server, refused] = find(s, i.id, c, "stop");
   if (!server) return refused;
-  const bool stoppable = server->status == ServerStatus::active ||
+  const bool stoppable = server->status == ServerStatus::active || server->status == ServerStatus::paused ||
                          (server->status == ServerStatus::error && server->tenure == Tenure::placed && server->launched_ms);
   if (server->task != TaskState::none || !stoppable) return wrong_state(*server, "stop");
   return {ServerStopping{.id = i.id, .deadline_ms = c.at_ms + deadline::stop_soft_ms}};
@@ -239,6 +246,7 @@ Events stop(const State& s, const StopServer& i, const Context& c) {
 Events reboot(const State& s, const RebootServer& i, const Context& c) {
   const auto [server, refused] = find(s, i.id, c, "reboot");
   if (!server) return refused;
+  if (i.hard && server->disk_gone) return disk_is_gone(*server, "reboot");
   const bool soft_ok = server->status == ServerStatus::active && server->task == TaskState::none;
   const bool task_ok = server->task == TaskState::none || server->task == TaskState::rebooting;
   const bool hard_ok = task_ok && server->tenure == Tenure::placed && server->launched_ms;

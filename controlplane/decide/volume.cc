@@ -89,7 +89,7 @@ Events remove(const State& s, const DeleteVolume& i, const Context& c) {
   if (!volume) return refused;
   const bool deletable = volume->status == VolumeStatus::available || volume->status == VolumeStatus::error ||
                          volume->status == VolumeStatus::deleting;
-  if (!deletable) return wrong_state(*volume, "available or error");
+  if (!deletable || volume->server) return wrong_state(*volume, "available or error");
   const Node* node = s.nodes.find(volume->node);
   Events events{VolumeDeleting{.id = i.id, .deadline_ms = c.at_ms + deadline::volume_delete_ms}};
   if (!node || (node->state == NodeState::dead && node->storage_pool.empty())) events.push_back(VolumeDeleted{.id = i.id});
@@ -108,7 +108,7 @@ Events attach(const State& s, const AttachVolume& i, const Context& c) {
     return wrong_state(*volume, "available");
   }
   const bool steady = server->task == TaskState::none && server->tenure == Tenure::placed &&
-                      (server->status == ServerStatus::active || server->status == ServerStatus::shutoff);
+                      (server->status == ServerStatus::active || server->status == ServerStatus::shutoff || server->status == ServerStatus::paused);
   if (!steady)
     return refuse(Refusal::wrong_state, fmt::format("Cannot 'attach_volume' instance {} while it is changing or in error.", i.server.str()), volume->object());
   if (!reaches(s, server->node, *volume)) {
@@ -128,7 +128,7 @@ Events detach(const State& s, const DetachVolume& i, const Context& c) {
   if (!volume) return refused;
   if (!volume->server || (i.server && volume->server != i.server))
     return refuse(Refusal::not_attached, fmt::format("Volume {} is not attached to server {}.", i.id.str(), i.server.str()), volume->object());
-  if (volume->status != VolumeStatus::in_use) return wrong_state(*volume, "in-use");
+  if (volume->status != VolumeStatus::in_use && !volume->gone) return wrong_state(*volume, "in-use");
   const Server& server = s.servers.at(volume->server);
   if (server.tenure == Tenure::none) {
     return {VolumeDetaching{.id = i.id, .deadline_ms = c.at_ms + deadline::detach_ms}, VolumeDetached{.id = i.id}};

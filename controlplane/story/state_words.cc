@@ -84,6 +84,11 @@ std::vector<Unsettled> unsettled(const View& view, std::size_t most, std::size_t
   std::vector<Unsettled> list;
   all = 0;
   view.each<Node>([&](const Node& node) {
+    for (const auto agent : {wire::AgentKind::compute, wire::AgentKind::storage, wire::AgentKind::network})
+      if (const auto& trouble = node.trouble(agent); !trouble.empty())
+        add(list, most, all,
+            {"node", node.id.as<AnyId>(), node.name, node_status(node), 0,
+             fmt::format("its {} agent can do nothing, and nothing is placed there: {}", wire::EnumNameAgentKind(agent), trouble)});
     if (node.state != NodeState::lost && node.waiting.empty()) return;
     std::string reason = node.reason;
     if (node.state == NodeState::lost) reason += "; bring it back, or declare it dead if it never will be";
@@ -111,9 +116,7 @@ std::vector<Unsettled> unsettled(const View& view, std::size_t most, std::size_t
          std::move(reason)});
   });
   view.each<Volume>([&](const Volume& volume) {
-    if (volume.status == VolumeStatus::available ||
-        (volume.status == VolumeStatus::in_use && volume.fault.empty()))
-      return;
+    if (volume.status == VolumeStatus::available || volume.status == VolumeStatus::in_use) return;
     std::string reason = volume.fault;
     if (volume.deadline_ms)
       reason += fmt::format("{}the agents of {} have to report it", reason.empty() ? "" : "; ",
