@@ -253,7 +253,8 @@ void stopped(State& s, const ServerStopped& e, const Meta& m) {
   server.running = false;
   server.stop_cause = e.cause;
   settle_status(server, ServerStatus::shutoff);
-  if (e.cause != StopCause::asked) wish_power(server, false, m);  // what its guest did is now the wish
+  // What its guest did is now the wish; that its host went down is none.
+  if (e.cause == StopCause::guest || e.cause == StopCause::killed) wish_power(server, false, m);
   settle_task(server, m);
   finish_actions(s, e.id, {}, m);
 }

@@ -15,6 +15,9 @@
 namespace reprise {
 namespace {
 
+constexpr std::size_t compute_workers = 64, storage_workers = 4;
+constexpr std::chrono::seconds goodbye_patience{5};
+
 std::int64_t steady_now_ms() {
   timespec now{};
   clock_gettime(CLOCK_BOOTTIME, &now);
@@ -122,6 +125,19 @@ class Gate {
 
 }  // namespace
 
+// Where the actions of a node's agents are carried out. An image is copied by few at once, a guest waits for nobody.
+struct NodeWorkers {
+  NodeWorkers(const compute::Driver& compute, const storage::Driver& storage, const network::Driver& network) {
+    if (compute.blocks()) threads[0] = std::make_unique<WorkerThreads>(compute_workers);
+    if (storage.blocks()) threads[1] = std::make_unique<WorkerThreads>(storage_workers);
+    if (network.blocks()) threads[2] = std::make_unique<WorkerThreads>(1);
+  }
+  Workers* of(std::size_t kind) { return threads[kind] ? static_cast<Workers*>(threads[kind].get()) : &in_place; }
+
+  InPlace in_place;
+  std::unique_ptr<WorkerThreads> threads[3];
+};
+
 struct AgentHost::Inner {
   Inner(Log& log, AgentSource source, ReconcilerOptions options, std::function<void(const std::string&)> say)
       : log(log), source(std::move(source)), options(options), say(std::move(say)) {}
@@ -154,10 +170,12 @@ struct AgentHost::Inner {
   Wheel compute{[this](std::size_t item, std::int64_t now) { return step(AgentKind::compute, item, now); }};
   Wheel storage{[this](std::size_t item, std::int64_t now) { return step(AgentKind::storage, item, now); }};
   Wheel network{[this](std::size_t item, std::int64_t now) { return step(AgentKind::network, item, now); }};
+  std::vector<std::unique_ptr<NodeWorkers>> workers;
   std::vector<std::unique_ptr<NodeAgent>> nodes;
   std::vector<std::unique_ptr<std::atomic<bool>>> stale;
   std::vector<std::unique_ptr<std::mutex>> refreshing;
   std::unordered_map<NodeId, std::size_t> by_id;
+  bool stopped = false, hangs = false;
 };
 
 AgentHost::AgentHost(Log& log, AgentSource source, ReconcilerOptions options, std::function<void(const std::string&)> say)
@@ -174,6 +192,8 @@ void AgentHost::add(NodeFacts facts, compute::Driver& compute, storage::Driver& 
   inner.stale.push_back(std::make_unique<std::atomic<bool>>(true));
   inner.refreshing.push_back(std::make_unique<std::mutex>());
   inner.by_id[facts.id] = item;
+  inner.workers.push_back(std::make_unique<NodeWorkers>(compute, storage, network));
+  NodeWorkers& workers = *inner.workers.back();
   NodeAgent::Ports ports{.log = &inner.log, .random = random_64,
                          .confirm = [&inner, item](std::function<void(Status)> done) {
                            // The projection outlives the host, and may call back when that is gone.
@@ -186,7 +206,8 @@ void AgentHost::add(NodeFacts facts, compute::Driver& compute, storage::Driver& 
                            });
                          },
                          .wake = [&inner, item] { inner.ticks.wake(item); },
-                         .wake_loops = [&inner, item] { inner.wake_loops(item); },
+                         .wake_loops = [&inner, item, gate = inner.gate] { gate->run([&] { inner.wake_loops(item); }); },
+                         .workers = {workers.of(0), workers.of(1), workers.of(2)},
                          .say = inner.say};
   inner.nodes.push_back(std::make_unique<NodeAgent>(std::move(ports), std::move(facts), inner.options, compute, storage, network));
 }
@@ -198,12 +219,18 @@ void AgentHost::start() {
   inner_->network.start();
 }
 
-void AgentHost::stop() {
+bool AgentHost::stop() {
+  if (inner_->stopped) return !inner_->hangs;
+  inner_->stopped = true;
   inner_->ticks.stop();
   inner_->compute.stop();
   inner_->storage.stop();
   inner_->network.stop();
+  for (auto& workers : inner_->workers)
+    for (auto& threads : workers->threads)
+      if (threads && !threads->end(inner_->hangs ? std::chrono::seconds(0) : goodbye_patience)) inner_->hangs = true;
   inner_->gate->close();
+  return !inner_->hangs;
 }
 
 void AgentHost::changed(const State::Touched& touched, bool claimed) {

@@ -1,5 +1,6 @@
-// Runs the agents of one or many nodes in this process: a thread that announces, beats and confirms,
-// and one thread per kind of agent, so that a slow copy of an image holds up no network.
+// Runs the agents of one or many nodes in this process: a thread that announces, beats and confirms, one per kind of agent
+// that looks and plans, and those that carry out what blocks (workers.h): a slow copy of an image, or a guest that hangs,
+// holds up nothing else.
 #pragma once
 
 #include <memory>
@@ -26,8 +27,9 @@ class AgentHost {
   // Before start(). The drivers must outlive the host.
   void add(NodeFacts facts, compute::Driver& compute, storage::Driver& storage, network::Driver& network);
   void start();
-  // Ends the threads after the step that each is at. What runs on the node keeps running.
-  void stop();
+  // Ends the threads after the step that each is at. What runs on the node keeps running. False: an action hangs, and its
+  // thread with it; it still uses its driver, so that the process has to end without taking that apart.
+  bool stop();
 
   // A record was folded: the nodes whose assignment may have changed by it (all: every one). To be called
   // from the projection's thread, in order.

@@ -7,9 +7,12 @@
 // - perform() may be repeated: after a crash at any point inside it, the same action, or the one that
 //   the next plan chooses, brings the host on. It returns when the step is done, or with an error whose
 //   text a person can act on (what, which thing, what to do next).
+// - perform() is called from any thread, for each object from one at a time; for a server, also while another of its calls hangs,
+//   one that ends its guest (stop_hard, remove). Of the network there is one call at a time. observe() is called from one thread,
+//   also while perform() is under way, but for the network.
 // - on_change() is called once, before the first observe(). The driver calls `wake` from any thread
 //   whenever the host changed by itself (a guest powered off, a tap appeared); it may call it too often.
-// Both calls may block (a copy of an image may take minutes); each agent has a thread of its own.
+// perform() may block (a copy of an image may take minutes); observe() must not, beyond some seconds.
 #pragma once
 
 #include <functional>
@@ -30,6 +33,8 @@ class Driver {
   virtual void on_change(std::function<void()> wake) = 0;
   virtual Result<Have> observe() = 0;
   virtual Status perform(const Action& action) = 0;
+  // Does perform() ever wait for something?
+  virtual bool blocks() const { return true; }
 };
 
 // Every want carries `since`: the seq at which what is wanted of this thing last changed. It goes back

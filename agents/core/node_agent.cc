@@ -14,8 +14,9 @@ constexpr std::int64_t superseded_window_ms = 600'000;
 NodeAgent::NodeAgent(Ports ports, NodeFacts facts, ReconcilerOptions options, compute::Driver& compute,
                      storage::Driver& storage, network::Driver& network)
     : ports_(std::move(ports)), facts_(std::move(facts)), options_(options), outbox_(*ports_.log, facts_.id, ports_.wake),
-      compute_(compute, *board_, outbox_, options), storage_(storage, *board_, outbox_, options),
-      network_(network, *board_, outbox_, options), nonce_{ports_.random(), ports_.random()} {
+      compute_(compute, *board_, outbox_, options, *ports_.workers[0], ports_.wake_loops),
+      storage_(storage, *board_, outbox_, options, *ports_.workers[1], ports_.wake_loops),
+      network_(network, *board_, outbox_, options, *ports_.workers[2], ports_.wake_loops), nonce_{ports_.random(), ports_.random()} {
   compute.on_change(ports_.wake_loops);
   storage.on_change(ports_.wake_loops);
   network.on_change(ports_.wake_loops);
@@ -99,7 +100,7 @@ std::int64_t NodeAgent::tick(std::int64_t steady_ms) {
     if (may_announce) next = std::min(next, announce_ms_);
   } else {
     if (steady_ms >= beat_ms_) {
-      beat();
+      beat(steady_ms);
       beat_ms_ = steady_ms + options_.lease_ms / 6;
     }
     next = std::min(next, beat_ms_);
@@ -123,10 +124,14 @@ void NodeAgent::announce(std::int64_t steady_ms) {
   outbox_.send_once(Topic::reports, encode(report));
 }
 
-void NodeAgent::beat() {
+void NodeAgent::beat(std::int64_t steady_ms) {
   Heartbeat heartbeat{.node = facts_.id, .incarnation = board_->incarnation()};
   if (const auto view = board_->view()) heartbeat.head = view->head;
-  heartbeat.realized = {compute_.status().realized, storage_.status().realized, network_.status().realized};
+  for (const AgentLoop* loop : {static_cast<const AgentLoop*>(&compute_), static_cast<const AgentLoop*>(&storage_), static_cast<const AgentLoop*>(&network_)}) {
+    const AgentStatus status = loop->status();
+    heartbeat.realized.push_back(status.realized);
+    heartbeat.busy_ms.push_back(status.busy_since_ms ? static_cast<std::uint64_t>(steady_ms - status.busy_since_ms) : 0);
+  }
   outbox_.send_once(Topic::heartbeats, encode(heartbeat));
 }
 

@@ -33,6 +33,7 @@ class NodeAgent {
     std::function<void(std::function<void(Status)>)> confirm;
     std::function<void()> wake;            // any thread: tick() has something to do
     std::function<void()> wake_loops;      // any thread: step() of all three has something to do
+    Workers* workers[3] = {};              // of compute, storage and network; they outlive the agent's last step
     std::function<void(const std::string&)> say;
   };
 
@@ -54,7 +55,7 @@ class NodeAgent {
 
  private:
   void announce(std::int64_t steady_ms);
-  void beat();
+  void beat(std::int64_t steady_ms);
   void ask_to_confirm(std::int64_t steady_ms);
   void take_view(NodeView& view);
   bool cleared() const;

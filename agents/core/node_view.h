@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 
 #include "agents/core/assignment.h"
 #include "events/chain.h"
@@ -32,6 +33,12 @@ struct Confirmed {
   std::int64_t asked_ms = 0;
 };
 
+// The disks that its storage agent saw last, at which head.
+struct DisksSeen {
+  Seq head = 0;
+  std::set<std::pair<AnyId, Born>> disks;
+};
+
 // What the three agents of a node share. Any thread.
 class NodeBoard {
  public:
@@ -57,6 +64,18 @@ class NodeBoard {
     std::lock_guard lock(mutex_);
     servers_settled_ = head;
   }
+  // Null: the storage agent of this process has not looked yet.
+  std::shared_ptr<const DisksSeen> disks() const { return std::lock_guard(mutex_), disks_; }
+  // True: they are others than before.
+  bool set_disks(const storage::Have& have, Seq head) {
+    auto seen = std::make_shared<DisksSeen>();
+    seen->head = head;
+    for (const auto& [key, disk] : have.disks) seen->disks.insert(seen->disks.end(), key);
+    std::lock_guard lock(mutex_);
+    const bool others = !disks_ || disks_->disks != seen->disks;
+    disks_ = std::move(seen);
+    return others;
+  }
 
  private:
   mutable std::mutex mutex_;
@@ -64,6 +83,7 @@ class NodeBoard {
   Confirmed confirmed_;
   Seq incarnation_ = 0;
   Seq servers_settled_ = 0;
+  std::shared_ptr<const DisksSeen> disks_;
 };
 
 }  // namespace reprise

@@ -11,6 +11,9 @@ constexpr std::int64_t idle_ms = 30'000;        // look again although nothing c
 constexpr std::int64_t confirm_wait_ms = 1'000;
 constexpr std::int64_t backoff_ms_min = 250, backoff_ms_max = 15'000;
 constexpr std::uint32_t transient_attempts_max = 8;
+constexpr std::int64_t forced_after_ms = 5'000;    // an action that hangs is not waited for by one that ends its guest
+constexpr std::int64_t trouble_after_ms = 10'000;  // a daemon that restarts is no trouble
+constexpr std::int64_t trouble_again_ms = 60'000;  // whose words change all the time
 
 std::int64_t backoff(std::uint32_t attempts) {
   return std::min(backoff_ms_max, backoff_ms_min << std::min(attempts, 6u));
@@ -29,6 +32,22 @@ std::vector<FenceSeen> fences_seen(const Assignment& want, const Have& have) {
   return seen;
 }
 
+// Another amount of room than was said is news when it is a hundredth more or less: an idle node says nothing.
+bool is_another_room(std::uint64_t said, std::uint64_t now) {
+  const std::uint64_t apart = said > now ? said - now : now - said;
+  return now != 0 && (said == 0 || apart >= std::max<std::uint64_t>(1, said / 100));
+}
+
+// The first of its disks that is needed for this step and was not seen; nothing: all are there.
+std::optional<AnyId> lacking_disk(const compute::Action& action, const DisksSeen& seen) {
+  const auto is_there = [&](const compute::DiskLink& disk) { return seen.disks.contains({disk.id, disk.born}); };
+  if (action.step == compute::Step::attach_disk) return is_there(action.disk) ? std::nullopt : std::optional(action.disk.id);
+  if (action.step != compute::Step::start) return std::nullopt;
+  for (const auto& disk : action.server.disks)
+    if (!is_there(disk)) return disk.id;
+  return std::nullopt;
+}
+
 }  // namespace
 
 template <class Kind>
@@ -39,11 +58,12 @@ std::set<AnyId> Reconciler<Kind>::waiting_now(std::int64_t steady_ms, std::int64
     skip.insert(key);
     next = std::min(next, waiting.until_ms);
   }
+  for (const auto& [ticket, flight] : flights_) skip.insert(Kind::key(flight.action));
   return skip;
 }
 
 template <class Kind>
-void Reconciler<Kind>::put_off(const typename Kind::Action& action, const Status& result, std::int64_t steady_ms) {
+void Reconciler<Kind>::put_off(const Action& action, const Status& result, std::int64_t steady_ms) {
   Waiting& waiting = waiting_[Kind::key(action)];
   if (waiting.since != Kind::since(action)) waiting = {.since = Kind::since(action)};
   waiting.until_ms = steady_ms + backoff(waiting.attempts++);
@@ -55,23 +75,121 @@ void Reconciler<Kind>::put_off(const typename Kind::Action& action, const Status
   status_.last_error = fmt::format("{}: {}", Kind::words(action), result.error().text);
 }
 
+// ---- actions under way
+
+template <class Kind>
+bool Reconciler<Kind>::begin(const Action& action, std::int64_t steady_ms, bool forced) {
+  const std::uint64_t ticket = next_ticket_++;
+  flights_.emplace(ticket, Flight{.action = action, .begun_ms = steady_ms, .forced = forced});
+  {
+    std::lock_guard lock(results_->mutex);
+    results_->wakes = false;
+  }
+  const bool begun = workers_.run([&driver = driver_, action] { return driver.perform(action); },
+                                  [results = results_, wake = wake_, ticket](Status result) {
+                                    std::unique_lock lock(results->mutex);
+                                    results->ended.push_back({ticket, std::move(result)});
+                                    const bool wakes = results->wakes;
+                                    lock.unlock();
+                                    if (wakes) wake();
+                                  },
+                                  Kind::is_urgent(action));
+  if (!begun) flights_.erase(ticket);
+  collect(steady_ms);
+  return begun;
+}
+
+template <class Kind>
+void Reconciler<Kind>::collect(std::int64_t steady_ms) {
+  std::vector<Ended> all;
+  {
+    std::lock_guard lock(results_->mutex);
+    all.swap(results_->ended);
+    results_->wakes = true;
+  }
+  for (const auto& one : all) {
+    const auto at = flights_.find(one.ticket);
+    const Flight flight = std::move(at->second);
+    flights_.erase(at);
+    ended(flight, one.result, steady_ms);
+  }
+  show_busy();
+}
+
+template <class Kind>
+void Reconciler<Kind>::ended(const Flight& flight, const Status& result, std::int64_t steady_ms) {
+  {
+    std::lock_guard lock(status_mutex_);
+    ++status_.actions;
+  }
+  if (flight.given_up) return;
+  const AnyId key = Kind::key(flight.action);
+  if (flight.forced && result)
+    for (auto& [ticket, other] : flights_)
+      if (Kind::key(other.action) == key) other.given_up = true;
+  if (!result) {
+    done_.erase(key);
+    return put_off(flight.action, result, steady_ms);
+  }
+  done_.insert_or_assign(key, flight.action);
+  if (const auto waiting = waiting_.find(key); waiting != waiting_.end()) waiting->second.error.clear();
+}
+
+template <class Kind>
+void Reconciler<Kind>::show_busy() {
+  std::lock_guard lock(status_mutex_);
+  status_.busy_since_ms = flights_.empty() ? 0 : flights_.begin()->second.begun_ms;
+  if (flights_.empty()) status_.busy_with.clear();
+  else status_.busy_with = Kind::words(flights_.begin()->second.action);
+}
+
+// What is under way for it makes what was seen uncertain; that it is absent, until the very end of it.
+template <class Kind>
+bool Reconciler<Kind>::leaves_out(AnyId key, bool present) const {
+  return std::ranges::any_of(flights_, [&](const auto& one) {
+    return Kind::key(one.second.action) == key && (!one.second.given_up || !present);
+  });
+}
+
+// ---- reports
+
 template <class Kind>
 bool Reconciler<Kind>::full_is_due(const NodeView& view, std::int64_t steady_ms) const {
   if (reported_incarnation_ != view.incarnation || reported_claim_ != view.claimed_at) return true;
   return view.skipped_at > full_at_ || steady_ms - full_ms_ >= options_.full_report_ms;
 }
 
+// Everything that is to be said of the objects, those left out that something is under way for.
 template <class Kind>
-void Reconciler<Kind>::report(const NodeView& view, const typename Kind::Have& have, Seq realized, std::int64_t steady_ms) {
+std::map<AnyId, typename Kind::Seen> Reconciler<Kind>::all_seen(const NodeView& view, const Have& have, std::int64_t steady_ms) const {
   auto seen = Kind::seen(view.assignment, have);
+  // What holds up the whole network is the trouble of each port that is not ready yet.
+  const auto common = waiting_.find({});
   for (auto& [key, one] : seen) {
     const auto waiting = waiting_.find(key);
-    // A network's trouble is that of every port that is not ready yet.
-    const auto common = Kind::kind == AgentKind::network ? waiting_.find({}) : waiting_.end();
-    if (waiting != waiting_.end() && waiting->second.since == one.since) one.error = waiting->second.error;
+    if (waiting != waiting_.end() && waiting->second.since == one.since && one.error.empty()) one.error = waiting->second.error;
     if constexpr (Kind::kind == AgentKind::network)
-      if (common != waiting_.end() && !one.ready) one.error = common->second.error;
+      if (common != waiting_.end() && !one.ready && one.error.empty()) one.error = common->second.error;
+    if constexpr (Kind::kind == AgentKind::compute)
+      if (const auto at = lacking_.find(key); at != lacking_.end() && at->second.since == one.since && one.error.empty()) one.error = at->second.words;
   }
+  std::erase_if(seen, [&](const auto& one) { return leaves_out(one.first, one.second.present); });
+  for (const auto& [ticket, flight] : flights_) {
+    const AnyId key = Kind::key(flight.action);
+    const auto before = reported_.find(key);
+    if (!Kind::patience_ms || steady_ms - flight.begun_ms < Kind::patience_ms) continue;
+    if (seen.contains(key) || before == reported_.end() || !before->second.present) continue;
+    auto one = before->second;
+    one.since = Kind::since(flight.action);
+    one.error = fmt::format("{} has not come back for {} s: what it asked does not answer", Kind::words(flight.action), Kind::patience_ms / 1000);
+    seen.emplace(key, std::move(one));
+  }
+  return seen;
+}
+
+template <class Kind>
+void Reconciler<Kind>::report(const NodeView& view, const Have& have, Seq realized, std::int64_t steady_ms) {
+  auto seen = all_seen(view, have, steady_ms);
   full_while_lost_ = full_while_lost_ && view.lost;
   const bool full = full_is_due(view, steady_ms) || (view.lost && realized && !full_while_lost_);
   Observed observed;
@@ -86,14 +204,41 @@ void Reconciler<Kind>::report(const NodeView& view, const typename Kind::Have& h
   auto fences = fences_seen(view.assignment, have);
   if (full || fences != reported_fences_)
     for (const auto& one : fences) observed.fences.push_back(std::make_unique<FenceSeen>(one));
-  const bool news = full || !Kind::list(observed).empty() || !observed.fences.empty();
+  std::uint64_t room = reported_gib_;
+  if constexpr (Kind::kind == AgentKind::storage)
+    if (is_another_room(room, have.room_gib)) room = have.room_gib;
+  if (full || room != reported_gib_) observed.disk_gib = room;
+  const bool news = full || !Kind::list(observed).empty() || !observed.fences.empty() || room != reported_gib_ || !reported_trouble_.empty();
   if (news && !outbox_.add(std::move(observed))) return;
+  for (auto& [key, one] : reported_)  // what is left out now was said before
+    if (leaves_out(key, one.present)) seen.try_emplace(key, std::move(one));
   reported_ = std::move(seen);
   reported_fences_ = std::move(fences);
+  reported_gib_ = room;
+  reported_trouble_.clear();
   reported_incarnation_ = view.incarnation;
   reported_claim_ = view.claimed_at;
   if (full) full_at_ = view.head, full_ms_ = steady_ms, full_while_lost_ = view.lost && realized;
 }
+
+// It sees nothing: once that is certain, the controller knows, and places nothing here.
+template <class Kind>
+void Reconciler<Kind>::report_trouble(const Error& error, const NodeView& view, std::int64_t steady_ms) {
+  if (!blind_since_ms_) blind_since_ms_ = steady_ms;
+  const bool ours = board_.incarnation() != 0 && view.incarnation == board_.incarnation() && !view.dead;
+  if (!ours || (is_transient(error.code) && steady_ms - blind_since_ms_ < trouble_after_ms)) return;
+  const bool said = !reported_trouble_.empty() && trouble_incarnation_ == view.incarnation;
+  if (said && (reported_trouble_ == error.text || steady_ms - trouble_ms_ < trouble_again_ms)) return;
+  Observed observed;
+  observed.agent = static_cast<wire::AgentKind>(Kind::kind);
+  observed.trouble = error.text;
+  if (!outbox_.add(std::move(observed))) return;
+  reported_trouble_ = error.text;
+  trouble_incarnation_ = view.incarnation;
+  trouble_ms_ = steady_ms;
+}
+
+// ---- the step
 
 template <class Kind>
 void Reconciler<Kind>::settle(Seq head) {
@@ -102,8 +247,62 @@ void Reconciler<Kind>::settle(Seq head) {
   status_.settled = head;
 }
 
+// What to do next; what cannot be begun yet is skipped.
+template <class Kind>
+std::optional<typename Kind::Action> Reconciler<Kind>::plan(const Assignment& want, const Have& have, std::set<AnyId>& skip) {
+  lacking_.clear();
+  for (;;) {
+    auto action = Kind::plan(want, have, skip);
+    if constexpr (Kind::kind == AgentKind::compute) {
+      // Its disks were seen since this process began: what was ready before the host restarted may not be mounted yet.
+      const auto seen = board_.disks();
+      const auto lacks = action ? lacking_disk(*action, seen ? *seen : DisksSeen{}) : std::nullopt;
+      if (lacks) {
+        Lacking& lacking = lacking_[Kind::key(*action)];
+        lacking.since = Kind::since(*action);
+        if (seen && seen->head >= lacking.since) lacking.words = fmt::format("its disk {} is not on this node", lacks->str());
+        skip.insert(Kind::key(*action));
+        continue;
+      }
+    }
+    return action;
+  }
+}
+
+// One that ends the guest of an object whose other action hangs.
+template <class Kind>
+std::optional<typename Kind::Action> Reconciler<Kind>::forced_step(const Assignment& want, const Have& have, std::int64_t steady_ms,
+                                                                   std::int64_t& next) const {
+  for (const auto& [ticket, flight] : flights_) {
+    if (flight.forced || flight.given_up) continue;
+    const AnyId key = Kind::key(flight.action);
+    const bool forced_already = std::ranges::any_of(flights_, [&](const auto& one) { return one.second.forced && Kind::key(one.second.action) == key; });
+    if (forced_already || Kind::is_forced(flight.action)) continue;
+    if (steady_ms - flight.begun_ms < forced_after_ms) {
+      next = std::min(next, flight.begun_ms + forced_after_ms);
+      continue;
+    }
+    auto action = Kind::plan_one(want, have, key);
+    if (action && Kind::is_forced(*action)) return action;
+  }
+  return std::nullopt;
+}
+
+// Cut off, what was in force at a confirmed head and was lost is put back: guests that run keep their network.
+template <class Kind>
+bool Reconciler<Kind>::put_back(const Have& have, std::int64_t steady_ms, std::int64_t& next) {
+  if constexpr (Kind::kind == AgentKind::network) {
+    if (!in_force_ || (have.in_force && have.applied == *in_force_)) return false;
+    if (waiting_now(steady_ms, next).contains({})) return false;
+    return begin({.step = network::Step::apply, .want = *in_force_}, steady_ms, false);
+  }
+  return false;
+}
+
 template <class Kind>
 std::int64_t Reconciler<Kind>::step(std::int64_t steady_ms) {
+  collect(steady_ms);
+  if (Kind::alone && !flights_.empty()) return steady_ms + idle_ms;
   const auto confirmed = board_.confirmed();
   const auto view = board_.view();   // after the confirmation: its head is not older
   if (!view) return steady_ms + idle_ms;
@@ -112,147 +311,63 @@ std::int64_t Reconciler<Kind>::step(std::int64_t steady_ms) {
     std::lock_guard lock(status_mutex_);
     status_.trouble = have ? std::string{} : have.error().text;
   }
-  if (!have) return steady_ms + backoff(observe_failures_++);
+  if (!have) {
+    report_trouble(have.error(), *view, steady_ms);
+    return steady_ms + backoff(observe_failures_++);
+  }
   observe_failures_ = 0;
+  blind_since_ms_ = 0;
+  if constexpr (Kind::kind == AgentKind::storage)
+    if (board_.set_disks(*have, view->head)) wake_();
 
   const bool ours = board_.incarnation() != 0 && view->incarnation == board_.incarnation();
   // One that was declared dead clears its host before it is admitted again.
   const bool may_act = (ours || view->dead) && confirmed.seq != 0 && view->head >= confirmed.seq;
   const Seq realized = may_act ? view->assignment.seq : 0;
   if (ours && !view->dead) report(*view, *have, realized, steady_ms);
-  if (!may_act) return steady_ms + idle_ms;
+  std::int64_t next = steady_ms + idle_ms;
+  if (!may_act) {
+    const bool cut_off = ours && !view->dead && confirmed.seq == 0;
+    return cut_off && put_back(*have, steady_ms, next) ? steady_ms : next;
+  }
   {
     std::lock_guard lock(status_mutex_);
     status_.realized = realized;
   }
+  return act(*view, *have, confirmed, steady_ms, next);
+}
 
-  std::int64_t next = steady_ms + idle_ms;
-  const auto skip = waiting_now(steady_ms, next);
-  std::optional<typename Kind::Action> action;
+template <class Kind>
+std::int64_t Reconciler<Kind>::act(const NodeView& view, const Have& have, const Confirmed& confirmed, std::int64_t steady_ms, std::int64_t next) {
+  auto skip = waiting_now(steady_ms, next);
+  std::optional<Action> action;
   if constexpr (Kind::kind == AgentKind::storage) {
-    if (view->void_since && board_.servers_settled() < view->void_since) return settle(0), steady_ms + confirm_wait_ms;
-    action = Kind::plan(view->void_since ? Kind::cleared(view->assignment, *have) : view->assignment, *have, skip);
+    if (view.void_since && board_.servers_settled() < view.void_since) return settle(0), steady_ms + confirm_wait_ms;
+    action = plan(view.void_since ? Kind::cleared(view.assignment, have) : view.assignment, have, skip);
   } else {
-    action = Kind::plan(view->assignment, *have, skip);
+    action = plan(view.assignment, have, skip);
   }
-  settle(!action && skip.empty() ? view->head : 0);
+  if constexpr (Kind::kind == AgentKind::network)
+    if (have.applied == network::present(view.assignment.network)) in_force_ = have.applied;
+  settle(!action && skip.empty() ? view.head : 0);
+  if (auto forced = forced_step(view.assignment, have, steady_ms, next)) return begin(*forced, steady_ms, true), steady_ms;
   if (!action) {
     if (skip.empty()) waiting_.clear();
-    last_action_.reset();
+    done_.clear();
     return next;
   }
   if (Kind::is_exclusive(*action) && steady_ms - confirmed.asked_ms > options_.lease_ms / 2) return steady_ms + confirm_wait_ms;
-  if (last_action_ == action) {
+  if (const auto done = done_.find(Kind::key(*action)); done != done_.end() && done->second == *action) {
     // Done once and not yet so: the guest takes its time. Others' turn, then again.
     put_off(*action, {}, steady_ms);
-    last_action_.reset();
+    done_.erase(done);
     return steady_ms;
   }
-  const Status result = driver_.perform(*action);
-  {
-    std::lock_guard lock(status_mutex_);
-    ++status_.actions;
-  }
-  if (result) {
-    last_action_ = action;
-    const auto waiting = waiting_.find(Kind::key(*action));
-    if (waiting != waiting_.end()) waiting->second.error.clear();
-  } else {
-    put_off(*action, result, steady_ms);
-    last_action_.reset();
-  }
-  return steady_ms;
+  return begin(*action, steady_ms, false) ? steady_ms : next;
 }
 
 template class Reconciler<ComputeKind>;
 template class Reconciler<StorageKind>;
 template class Reconciler<NetworkKind>;
-
-// ---- compute
-
-std::optional<compute::Action> ComputeKind::plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip) {
-  std::set<ServerId> servers;
-  for (const auto& id : skip) servers.insert(id.as<ServerId>());
-  return compute::next_action(want.compute, have, servers);
-}
-
-std::string ComputeKind::words(const Action& action) {
-  return fmt::format("{} {}", compute::step_name(action.step), action.server.id.str());
-}
-
-std::map<AnyId, ServerSeen> ComputeKind::seen(const Assignment& want, const Have& have) {
-  std::map<AnyId, ServerSeen> all;
-  for (const auto& [key, server] : have.servers) {
-    ServerSeen one{.id = server.id, .born = server.born, .present = true, .running = server.running,
-                   .cause = static_cast<wire::StopCause>(server.cause), .power_seq = server.power_seq,
-                   .reboot_seq = server.reboot_seq,
-                   .host_restarted = !server.running && !server.boot_id.empty() && server.boot_id != have.boot_id};
-    for (const auto& disk : server.disks)
-      if (!disk.boot) one.volumes.push_back(disk.id.as<VolumeId>());
-    all[server.id.as<AnyId>()] = std::move(one);
-  }
-  for (const auto& [id, wished] : want.compute) {
-    auto& one = all[id.as<AnyId>()];
-    // Another life of that id is not it: this one is absent.
-    if (one.born != wished.born) one = {.id = id, .born = wished.born};
-    one.since = wished.since;
-  }
-  return all;
-}
-
-// ---- storage
-
-std::optional<storage::Action> StorageKind::plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip) {
-  return storage::next_action(want.storage, have, skip, want.fences);
-}
-
-Assignment StorageKind::cleared(Assignment want, const Have& have) {
-  if (have.shared) return want;
-  for (const auto& [key, disk] : have.disks)
-    want.storage.try_emplace(disk.id, storage::DiskWant{.id = disk.id, .born = disk.born, .absent = true, .kind = disk.kind});
-  return want;
-}
-
-std::string StorageKind::words(const Action& action) {
-  return fmt::format("{} {}", storage::step_name(action.step),
-                     action.step == storage::Step::fence         ? action.fence.node.str()
-                     : action.step == storage::Step::evict_image ? action.image.str()
-                                                                 : action.disk.id.str());
-}
-
-std::map<AnyId, DiskSeen> StorageKind::seen(const Assignment& want, const Have& have) {
-  std::map<AnyId, DiskSeen> all;
-  for (const auto& [key, disk] : have.disks)
-    if (!have.shared || want.storage.contains(disk.id)) all[disk.id] = {.id = disk.id, .born = disk.born, .present = true, .size_gib = disk.size_gib};
-  for (const auto& [id, wished] : want.storage) {
-    auto& one = all[id];
-    if (one.born != wished.born) one = {.id = id, .born = wished.born};
-    one.since = wished.since;
-  }
-  return all;
-}
-
-// ---- network
-
-std::optional<network::Action> NetworkKind::plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip) {
-  if (!skip.empty()) return std::nullopt;
-  return network::next_action(want.network, have);
-}
-
-std::string NetworkKind::words(const Action& action) {
-  return fmt::format("{} {} networks, {} ports", network::step_name(action.step), action.want.networks.size(), action.want.ports.size());
-}
-
-std::map<AnyId, PortSeen> NetworkKind::seen(const Assignment& want, const Have& have) {
-  std::map<AnyId, PortSeen> all;
-  for (const auto& [key, port] : have.ports)
-    all[port.id.as<AnyId>()] = {.id = port.id, .born = port.born, .present = true, .ready = port.ready};
-  for (const auto& [id, wished] : want.network.ports) {
-    auto& one = all[id.as<AnyId>()];
-    if (one.born != wished.born) one = {.id = id, .born = wished.born};
-    one.since = wished.since;
-  }
-  return all;
-}
 
 }  // namespace reprise

@@ -1,18 +1,14 @@
 // One agent's loop (design, section 5): observe, report, do one step, look again.
 //
-// A machine without threads or clock: step(now) observes, reports what changed, and performs at most
-// one action (which may block, in a driver). It acts only on an assignment at a head that this process
-// confirmed, and begins exclusive work only while that confirmation is younger than half a lease.
+// A machine without threads or clock: step(now) observes, reports what changed, and begins at most one action, which its
+// workers carry out: one at a time for an object, whose observation counts again once that has ended. It acts only on an
+// assignment at a head that this process confirmed, and begins exclusive work only while that confirmation is younger than
+// half a lease. Cut off, the network that was in force at a confirmed head is put back when it is lost.
 #pragma once
 
-#include <map>
-#include <set>
-
-#include "agents/compute/plan.h"
-#include "agents/core/node_view.h"
+#include "agents/core/agent_kinds.h"
 #include "agents/core/outbox.h"
-#include "agents/network/plan.h"
-#include "agents/storage/plan.h"
+#include "agents/core/workers.h"
 
 namespace reprise {
 
@@ -21,60 +17,14 @@ struct ReconcilerOptions {
   std::int64_t full_report_ms = 300'000;
 };
 
-// What the kinds differ in.
-struct ComputeKind {
-  static constexpr AgentKind kind = AgentKind::compute;
-  using Driver = compute::Driver;
-  using Have = compute::Have;
-  using Action = compute::Action;
-  using Seen = ServerSeen;
-  static std::optional<Action> plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip);
-  static bool is_exclusive(const Action& action) { return compute::is_exclusive(action); }
-  static AnyId key(const Action& action) { return action.server.id.as<AnyId>(); }
-  static Seq since(const Action& action) { return action.server.since; }
-  static std::string words(const Action& action);
-  static std::map<AnyId, Seen> seen(const Assignment& want, const Have& have);
-  static auto& list(Observed& observed) { return observed.servers; }
-};
-
-struct StorageKind {
-  static constexpr AgentKind kind = AgentKind::storage;
-  using Driver = storage::Driver;
-  using Have = storage::Have;
-  using Action = storage::Action;
-  using Seen = DiskSeen;
-  static std::optional<Action> plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip);
-  // With what is here and nobody wished for, wished away; in a pool that is others'.
-  static Assignment cleared(Assignment want, const Have& have);
-  static bool is_exclusive(const Action& action) { return action.step == storage::Step::create; }
-  static AnyId key(const Action& action) { return action.step == storage::Step::fence ? action.fence.node.as<AnyId>() : action.disk.id; }
-  static Seq since(const Action& action) { return action.step == storage::Step::fence ? action.fence.lost : action.disk.since; }
-  static std::string words(const Action& action);
-  static std::map<AnyId, Seen> seen(const Assignment& want, const Have& have);
-  static auto& list(Observed& observed) { return observed.disks; }
-};
-
-struct NetworkKind {
-  static constexpr AgentKind kind = AgentKind::network;
-  using Driver = network::Driver;
-  using Have = network::Have;
-  using Action = network::Action;
-  using Seen = PortSeen;
-  static std::optional<Action> plan(const Assignment& want, const Have& have, const std::set<AnyId>& skip);
-  static bool is_exclusive(const Action&) { return false; }
-  static AnyId key(const Action&) { return {}; }
-  static Seq since(const Action&) { return 0; }
-  static std::string words(const Action& action);
-  static std::map<AnyId, Seen> seen(const Assignment& want, const Have& have);
-  static auto& list(Observed& observed) { return observed.ports; }
-};
-
 // What `status` shows of an agent.
 struct AgentStatus {
   std::string trouble;            // why the driver cannot observe; empty: it can
   std::string last_error;         // of the last action that failed
   std::uint64_t actions = 0;
   std::uint64_t failures = 0;
+  std::int64_t busy_since_ms = 0; // steady: when the oldest action that is still under way began; 0: none is
+  std::string busy_with;          // that action
   Seq realized = 0;
   Seq settled = 0;                // the head at which nothing was left to do; 0: something is
 };
@@ -90,13 +40,18 @@ class AgentLoop {
 template <class Kind>
 class Reconciler final : public AgentLoop {
  public:
-  Reconciler(typename Kind::Driver& driver, NodeBoard& board, Outbox& outbox, ReconcilerOptions options)
-      : driver_(driver), board_(board), outbox_(outbox), options_(options) {}
+  // `wake`, from any thread: step() has something to do.
+  Reconciler(typename Kind::Driver& driver, NodeBoard& board, Outbox& outbox, ReconcilerOptions options, Workers& workers,
+             std::function<void()> wake)
+      : driver_(driver), board_(board), outbox_(outbox), options_(options), workers_(workers), wake_(std::move(wake)) {}
 
   std::int64_t step(std::int64_t steady_ms) override;
   AgentStatus status() const override { return std::lock_guard(status_mutex_), status_; }
 
  private:
+  using Action = typename Kind::Action;
+  using Have = typename Kind::Have;
+
   // An object whose action failed, or had no effect yet: tried again after a while.
   struct Waiting {
     std::int64_t until_ms = 0;
@@ -104,27 +59,70 @@ class Reconciler final : public AgentLoop {
     Seq since = 0;
     std::string error;            // reported once it is certain to be one
   };
+  // An action under way. `given_up`: a forced one ended the guest meanwhile; what it still does may come late.
+  struct Flight {
+    Action action;
+    std::int64_t begun_ms = 0;
+    bool forced = false, given_up = false;
+  };
+  struct Ended {
+    std::uint64_t ticket = 0;
+    Status result;
+  };
+  // The workers' side of it: outlives this.
+  struct Results {
+    std::mutex mutex;
+    std::vector<Ended> ended;
+    bool wakes = true;            // not while one is begun: whoever begins it looks right after
+  };
+  // Its disk was not seen; with words once it is certain that it is not there.
+  struct Lacking {
+    Seq since = 0;
+    std::string words;
+  };
 
   std::set<AnyId> waiting_now(std::int64_t steady_ms, std::int64_t& next) const;
-  void put_off(const typename Kind::Action& action, const Status& result, std::int64_t steady_ms);
-  void report(const NodeView& view, const typename Kind::Have& have, Seq realized, std::int64_t steady_ms);
-  void settle(Seq head);
+  void put_off(const Action& action, const Status& result, std::int64_t steady_ms);
+  bool begin(const Action& action, std::int64_t steady_ms, bool forced);
+  void collect(std::int64_t steady_ms);
+  void ended(const Flight& flight, const Status& result, std::int64_t steady_ms);
+  void show_busy();
+  bool leaves_out(AnyId key, bool present) const;
+  std::map<AnyId, typename Kind::Seen> all_seen(const NodeView& view, const Have& have, std::int64_t steady_ms) const;
   bool full_is_due(const NodeView& view, std::int64_t steady_ms) const;
+  void report(const NodeView& view, const Have& have, Seq realized, std::int64_t steady_ms);
+  void report_trouble(const Error& error, const NodeView& view, std::int64_t steady_ms);
+  void settle(Seq head);
+  std::optional<Action> plan(const Assignment& want, const Have& have, std::set<AnyId>& skip);
+  std::optional<Action> forced_step(const Assignment& want, const Have& have, std::int64_t steady_ms, std::int64_t& next) const;
+  bool put_back(const Have& have, std::int64_t steady_ms, std::int64_t& next);
+  std::int64_t act(const NodeView& view, const Have& have, const Confirmed& confirmed, std::int64_t steady_ms, std::int64_t next);
 
   typename Kind::Driver& driver_;
   NodeBoard& board_;
   Outbox& outbox_;
   const ReconcilerOptions options_;
+  Workers& workers_;
+  const std::function<void()> wake_;
   std::map<AnyId, Waiting> waiting_;
-  std::optional<typename Kind::Action> last_action_;
+  std::map<std::uint64_t, Flight> flights_;        // by ticket: the oldest first
+  std::uint64_t next_ticket_ = 1;
+  const std::shared_ptr<Results> results_ = std::make_shared<Results>();
+  std::map<AnyId, Action> done_;                   // carried out well, and not yet seen to be so
+  std::map<AnyId, Lacking> lacking_;
+  std::optional<network::Want> in_force_;          // the network's, at a confirmed head
   std::map<AnyId, typename Kind::Seen> reported_;
   std::vector<FenceSeen> reported_fences_;
+  std::uint64_t reported_gib_ = 0;
+  std::string reported_trouble_;
+  Seq trouble_incarnation_ = 0;
   Seq reported_incarnation_ = 0;
   Seq reported_claim_ = 0;
   Seq full_at_ = 0;               // head of the last full report
   std::int64_t full_ms_ = 0;
   bool full_while_lost_ = false;  // made on a confirmed head, since the node was taken for lost
   std::uint32_t observe_failures_ = 0;
+  std::int64_t blind_since_ms_ = 0, trouble_ms_ = 0;
   mutable std::mutex status_mutex_;
   AgentStatus status_;
 };

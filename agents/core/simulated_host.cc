@@ -13,6 +13,7 @@ struct SimulatedHost::Compute final : compute::Driver {
   explicit Compute(SimulatedHost& host) : host(host) {}
 
   void on_change(std::function<void()> wake) override { host.wake_[0] = std::move(wake); }
+  bool blocks() const override { return false; }
 
   Result<compute::Have> observe() override {
     if (host.hooks_.blind)
@@ -62,15 +63,16 @@ struct SimulatedHost::Compute final : compute::Driver {
       case compute::Step::start:
         have.disks = want.disks;
         have.nics = want.nics;
-        if (!host.disks_->holds(want.id.as<AnyId>(), want.born))
-          return {Errc::not_found, fmt::format("the boot disk of server {} is not on this host", want.id.str())};
+        for (const auto& disk : want.disks)
+          if (!host.disks_->holds(disk.id, disk.born))
+            return {Errc::not_found, fmt::format("disk {} of server {} is not on this host", disk.id.str(), want.id.str())};
         if (host.disks_->shuts_out(host.node_, want.identity))
           return {Errc::denied, fmt::format("the storage pool lets no client {} of this node in: it was taken for lost", want.identity)};
         start(have, want);
         return {};
       case compute::Step::mark_power: have.power_seq = want.power_seq; return {};
       case compute::Step::stop_soft:
-        if (host.deaf_.contains(want.id)) return {};
+        if (host.deaf_.contains(want.id) || have.pause != compute::Pause::none) return {};
         return stop(have, want);
       case compute::Step::stop_hard: return stop(have, want);
       case compute::Step::reboot_soft:
@@ -96,21 +98,40 @@ struct SimulatedHost::Compute final : compute::Driver {
     return {};
   }
 
+  // What runs writes, if there is room for it.
+  void write(ServerHave& have) {
+    if (host.full_) {
+      have.pause = compute::Pause::io_error;
+      have.paused = "no room for what it writes: free some";
+      return;
+    }
+    for (const auto& disk : have.disks) {
+      const auto content = host.disks_->write(disk.id, disk.born, host.node_, have.identity, ++host.writes_);
+      if (content && host.hooks_.written) host.hooks_.written(disk.id, disk.born, *content);
+    }
+  }
+
   void start(ServerHave& have, const compute::ServerWant& want) {
     if (!have.running) have.identity = want.identity;  // one that runs has its disks open already
+    const bool ran = have.running;
     have.running = true;
     have.cause = compute::StopCause::none;
     have.power_seq = want.power_seq;
     have.reboot_seq = want.reboot_seq;
     have.boot_id = host.servers_.boot_id;
+    if (!ran) have.pause = compute::Pause::none, have.paused.clear(), write(have);
     host.consoles_[want.id] += fmt::format("reprise-guest ready {} simulated\n", want.guest.hostname);
   }
 
   Status reboot(ServerHave& have, const compute::Action& action) {
     if (!have.running)
       return {Errc::conflict, fmt::format("server {} does not run: it cannot reboot", action.server.id.str())};
-    if (action.step == compute::Step::reboot_soft && host.deaf_.contains(action.server.id)) return {};
+    const bool hears = have.pause == compute::Pause::none && !host.deaf_.contains(action.server.id);
+    if (action.step == compute::Step::reboot_soft && !hears) return {};
     have.reboot_seq = action.server.reboot_seq;
+    have.pause = compute::Pause::none;
+    have.paused.clear();
+    write(have);
     return {};
   }
 
@@ -119,6 +140,7 @@ struct SimulatedHost::Compute final : compute::Driver {
       return {Errc::conflict, fmt::format("server {} does not run: it cannot be resumed", want.id.str())};
     have.pause = compute::Pause::none;
     have.paused.clear();
+    write(have);
     return {};
   }
 
@@ -126,6 +148,8 @@ struct SimulatedHost::Compute final : compute::Driver {
     // Who stopped before it was asked to keeps its own cause.
     if (have.running) have.cause = compute::StopCause::asked;
     have.running = false;
+    have.pause = compute::Pause::none;
+    have.paused.clear();
     have.power_seq = want.power_seq;
     return {};
   }
@@ -137,6 +161,7 @@ struct SimulatedHost::Storage final : storage::Driver {
   explicit Storage(SimulatedHost& host) : host(host) {}
 
   void on_change(std::function<void()> wake) override { host.wake_[1] = std::move(wake); }
+  bool blocks() const override { return false; }
 
   Result<storage::Have> observe() override {
     if (host.hooks_.blind)
@@ -166,6 +191,7 @@ struct SimulatedHost::Network final : network::Driver {
   explicit Network(SimulatedHost& host) : host(host) {}
 
   void on_change(std::function<void()> wake) override { host.wake_[2] = std::move(wake); }
+  bool blocks() const override { return false; }
 
   Result<network::Have> observe() override {
     if (host.hooks_.blind)
@@ -181,11 +207,18 @@ struct SimulatedHost::Network final : network::Driver {
     auto& have = host.ports_;
     have.networks.clear();
     have.ports.clear();
-    for (const auto& [id, want] : action.want.networks) have.networks[id] = {.id = id, .born = want.born};
+    have.troubles.clear();
+    for (const auto& [id, want] : action.want.networks) {
+      if (const auto at = host.network_troubles_.find(id); at != host.network_troubles_.end()) have.troubles[id.as<AnyId>()] = at->second;
+      else have.networks[id] = {.id = id, .born = want.born};
+    }
     for (const auto& [id, want] : action.want.ports)
-      have.ports[{id, want.born}] = {.id = id, .born = want.born, .ready = true, .plugged = true};
+      if (have.networks.contains(want.network))
+        have.ports[{id, want.born}] = {.id = id, .born = want.born, .ready = true, .plugged = true};
     have.applied = action.want;
     have.in_force = true;
+    if (const auto at = have.troubles.find(action.retried); at != have.troubles.end() && result)
+      return {Errc::broken, at->second};
     return result;
   }
 
@@ -228,6 +261,8 @@ void SimulatedHost::stop_guest(ServerId id, compute::StopCause cause) {
     for (auto& [key, server] : servers_.servers) {
       if (key.first != id || !server.running) continue;
       server.running = false;
+      server.pause = compute::Pause::none;
+      server.paused.clear();
       server.cause = cause;
       wake = wake_[0];
     }
@@ -245,6 +280,8 @@ void SimulatedHost::restart(std::string boot_id) {
     for (auto& [key, server] : servers_.servers) {
       if (server.running) server.cause = compute::StopCause::host;
       server.running = false;
+      server.pause = compute::Pause::none;
+      server.paused.clear();
     }
     ports_ = {};
   }
@@ -260,6 +297,53 @@ void SimulatedHost::lose_flows() {
     wake = wake_[2];
   }
   if (wake) wake();
+}
+
+void SimulatedHost::pause_guest(ServerId id, compute::Pause pause) {
+  std::function<void()> wake;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [key, server] : servers_.servers) {
+      if (key.first != id || !server.running) continue;
+      server.pause = pause;
+      server.paused = pause == compute::Pause::none ? "" : "paused on its host, by hand: resume it there, or reboot it hard";
+      wake = wake_[0];
+    }
+  }
+  if (wake) wake();
+}
+
+void SimulatedHost::set_full(bool full) {
+  std::function<void()> wake;
+  {
+    std::lock_guard lock(mutex_);
+    full_ = full;
+    for (auto& [key, server] : servers_.servers) {
+      if (!full || !server.running || server.pause != compute::Pause::none) continue;
+      server.pause = compute::Pause::io_error;
+      server.paused = "no room for what it writes: free some";
+    }
+    wake = wake_[0];
+  }
+  if (wake) wake();
+}
+
+void SimulatedHost::set_network_trouble(NetworkId network, const std::string& why) {
+  std::function<void()> wake;
+  {
+    std::lock_guard lock(mutex_);
+    if (why.empty()) network_troubles_.erase(network);
+    else network_troubles_[network] = why;
+    if (!why.empty()) ports_.in_force = false;
+    wake = wake_[2];
+  }
+  if (wake) wake();
+}
+
+bool SimulatedHost::lose_disk(AnyId id, Born born) {
+  if (!disks_->vanish(id, born)) return false;
+  if (const auto wake = (std::lock_guard(mutex_), wake_[1])) wake();
+  return true;
 }
 
 void SimulatedHost::set_deaf(ServerId id, bool deaf) {

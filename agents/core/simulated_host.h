@@ -35,6 +35,8 @@ class SimulatedHost {
     std::function<Status(AgentKind agent)> blind;
     // Told of every effect, for checkers.
     std::function<void(AgentKind agent, const std::string& what, AnyId object)> effect;
+    // Told of each write of a guest, and what the disk holds then.
+    std::function<void(AnyId disk, Born born, std::uint64_t content)> written;
   };
 
   explicit SimulatedHost(std::string boot_id, std::uint64_t disk_gib = 1'000'000, Hooks hooks = {});
@@ -49,6 +51,7 @@ class SimulatedHost {
   // What is on it now; for checkers.
   compute::Have servers() const;
   storage::Have disks() const { return disks_->have(); }
+  const SimulatedDisks& bytes() const { return *disks_; }
   network::Have ports() const;
   // Can a guest of it write to its disks?
   bool may_write(const compute::ServerHave& server) const { return !disks_->shuts_out(node_, server.identity); }
@@ -61,6 +64,14 @@ class SimulatedHost {
   void restart(std::string boot_id);
   // Open vSwitch was restarted: what was applied is in force no more.
   void lose_flows();
+  // Somebody suspends it on the host, or lets it run again.
+  void pause_guest(ServerId id, compute::Pause pause);
+  // There is no room for what guests write: those that run stand still, until they are resumed with room.
+  void set_full(bool full);
+  // A network that cannot be carried, and why; empty: it can.
+  void set_network_trouble(NetworkId network, const std::string& why);
+  // That disk is gone. False: it was not there.
+  bool lose_disk(AnyId id, Born born);
   // Guests that do not react to ACPI.
   void set_deaf(ServerId id, bool deaf);
 
@@ -79,7 +90,10 @@ class SimulatedHost {
   compute::Have servers_;
   std::map<ServerId, std::string> consoles_;
   std::set<ServerId> deaf_;
+  bool full_ = false;
+  std::uint64_t writes_ = 0;
   network::Have ports_;
+  std::map<NetworkId, std::string> network_troubles_;
   std::function<void()> wake_[3];
   std::unique_ptr<Compute> compute_;
   std::unique_ptr<Storage> storage_;

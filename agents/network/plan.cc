@@ -13,10 +13,15 @@ Want present(const Want& want) {
   return there;
 }
 
-std::optional<Action> next_action(const Want& want, const Have& have) {
+std::optional<Action> next_action(const Want& want, const Have& have, const std::set<AnyId>& skip) {
   Want there = present(want);
-  if (have.in_force && have.applied == there) return std::nullopt;
-  return Action{.step = Step::apply, .want = std::move(there)};
+  if (!have.in_force || !(have.applied == there)) {
+    if (skip.contains({})) return std::nullopt;
+    return Action{.step = Step::apply, .want = std::move(there)};
+  }
+  for (const auto& [id, why] : have.troubles)
+    if (!skip.contains(id)) return Action{.step = Step::apply, .want = std::move(there), .retried = id};
+  return std::nullopt;
 }
 
 const char* step_name(Step step) {

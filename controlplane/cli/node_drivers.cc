@@ -5,6 +5,9 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "agents/compute/libvirt_driver.h"
@@ -67,13 +70,47 @@ Status measure_host(const Config& config, const std::string& disks, NodeFacts& f
   return {};
 }
 
+// What is on simulated disks outlives the process, as on real ones: a line a change, which disks and what (SimulatedDisks::take).
+class SimulatedJournal {
+ public:
+  explicit SimulatedJournal(std::string path) : path_(std::move(path)) {}
+  void add(const std::string& name, SimulatedDisks& disks) { disks_[name] = &disks; }
+
+  // Reads it back, writes it anew without what is over, and goes on in it.
+  Status open() {
+    std::ifstream old(path_);
+    for (std::string line; std::getline(old, line);) {
+      const auto space = line.find(' ');
+      const auto at = disks_.find(line.substr(0, space));
+      if (space != line.npos && at != disks_.end()) (void)at->second->take(line.substr(space + 1));  // a torn last one is none
+    }
+    const std::string fresh = path_ + ".new";
+    file_.open(fresh, std::ios::trunc);
+    for (auto& [name, disks] : disks_)
+      disks->journal([this, name](const std::string& line) {
+        std::lock_guard lock(mutex_);
+        file_ << name << ' ' << line << '\n' << std::flush;
+      });
+    if (!file_ || ::rename(fresh.c_str(), path_.c_str()) != 0)
+      return {Errc::denied, fmt::format("cannot write {}: what is on simulated disks would be forgotten", path_)};
+    return {};
+  }
+
+ private:
+  const std::string path_;
+  std::map<std::string, SimulatedDisks*> disks_;
+  std::mutex mutex_;
+  std::ofstream file_;
+};
+
 class SimulatedNodes final : public NodeSet {
  public:
-  SimulatedNodes(const Config& config, NodeId first) {
+  SimulatedNodes(const Config& config, const StateFolder& state, NodeId first) : journal_(state.dir + "/simulated-disks") {
     const auto& simulated = config.simulated;
     const std::string name = or_else(config.agent.node, host_name());
     const auto gib = static_cast<std::uint64_t>(simulated.disk_gib);
     const auto pool = std::make_shared<SimulatedDisks>(gib * static_cast<std::uint64_t>(simulated.nodes), true);
+    journal_.add("pool", *pool);
     for (std::int64_t i = 0; i < simulated.nodes; ++i) {
       // Whatever was on it went with the process that simulated it: for the cloud, the host has restarted.
       const std::string boot_id = api::random_id().str();
@@ -84,16 +121,19 @@ class SimulatedNodes final : public NodeSet {
       facts.ram_mib = static_cast<std::uint64_t>(simulated.ram_mib);
       facts.disk_gib = gib;
       facts.storage_pool = simulated.storage_pool;
-      hosts_.push_back(simulated.storage_pool.empty() ? std::make_unique<SimulatedHost>(boot_id, gib)
-                                                      : std::make_unique<SimulatedHost>(boot_id, pool, facts.id));
+      const auto disks = simulated.storage_pool.empty() ? std::make_shared<SimulatedDisks>(gib) : pool;
+      if (disks != pool) journal_.add(std::to_string(i + 1), *disks);
+      hosts_.push_back(std::make_unique<SimulatedHost>(boot_id, disks, facts.id));
       SimulatedHost& host = *hosts_.back();
       nodes_.push_back({std::move(facts), &host.compute(), &host.storage(), &host.network()});
     }
   }
+  Status open() { return journal_.open(); }
   const std::vector<NodeDrivers>& nodes() const override { return nodes_; }
   Status wipe() override { return {}; }
 
  private:
+  SimulatedJournal journal_;
   std::vector<std::unique_ptr<SimulatedHost>> hosts_;
   std::vector<NodeDrivers> nodes_;
 };
@@ -242,6 +282,12 @@ class HostNode final : public NodeSet {
   std::vector<NodeDrivers> nodes_;
 };
 
+Result<std::unique_ptr<NodeSet>> open_simulated(const Config& config, const StateFolder& state, NodeId id) {
+  auto nodes = std::make_unique<SimulatedNodes>(config, state, id);
+  if (auto opened = nodes->open(); !opened) return opened.error();
+  return std::unique_ptr<NodeSet>(std::move(nodes));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NodeSet>> NodeSet::open(const Config& config, const StateFolder& state,
@@ -251,7 +297,7 @@ Result<std::unique_ptr<NodeSet>> NodeSet::open(const Config& config, const State
   if (!id) return id.error();
   const auto& agent = config.agent;
   if (agent.compute == "simulated" && agent.storage == "simulated" && agent.network == "simulated")
-    return std::unique_ptr<NodeSet>(std::make_unique<SimulatedNodes>(config, *id));
+    return open_simulated(config, state, *id);
   if (auto made = make_folders("/run/reprise"); !made) return made.error();
   auto lock = FileLock::take(host_lock, "the agents of node " + id->str());
   if (!lock)

@@ -4,7 +4,8 @@ namespace reprise::cli {
 namespace {
 
 story::AgentLine line_of(const char* kind, const AgentStatus& status) {
-  return {kind, status.trouble, status.last_error, status.realized, status.actions, status.failures};
+  return {kind, status.trouble, status.last_error, status.realized, status.actions, status.failures,
+          status.busy_since_ms, status.busy_with};
 }
 
 story::Running running_of(const ProcessStatus& process, ProjectionStatus projection) {

@@ -107,7 +107,12 @@ class ReportDecider {
       add(VolumeDetaching{.id = volume.id, .reason = seen.error, .deadline_ms = at_ms_ + deadline::detach_ms});
       return true;
     });
-    if (!attaching && seen.error != row.fault) add(ServerTroubled{.id = row.id, .reason = seen.error});
+    if (attaching) return;
+    // It went down with its host, and does not come up again.
+    const bool is_down = row.task == TaskState::none && row.on && seen.present && !seen.running && row.status != ServerStatus::error;
+    if (is_down && row.running) add(ServerStopped{.id = row.id, .cause = StopCause::host});
+    if (is_down) return add(ServerFailed{.id = row.id, .reason = seen.error});
+    if (seen.error != row.fault && !row.disk_gone) add(ServerTroubled{.id = row.id, .reason = seen.error});
   }
 
   void server_power(const Server& row, const ServerSeen& seen) {

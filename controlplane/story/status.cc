@@ -1,5 +1,7 @@
 #include "controlplane/story/status.h"
 
+#include <time.h>
+
 #include <algorithm>
 
 #include "controlplane/api/json_writer.h"
@@ -78,6 +80,13 @@ void write_running(JsonWriter& json, const Running& running) {
   if (running.verification) write_verification(json, *running.verification);
 }
 
+std::uint64_t busy_ms(const AgentLine& agent) {
+  if (!agent.busy_since_ms) return 0;
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, now.tv_sec * 1000 + now.tv_nsec / 1'000'000 - agent.busy_since_ms));
+}
+
 void write_agents(JsonWriter& json, const NodeLine& line) {
   json.field("agents_stopped", line.stopped).field("reports_waiting", line.reports_waiting).array("agents");
   for (const auto& agent : line.agents) {
@@ -88,6 +97,8 @@ void write_agents(JsonWriter& json, const NodeLine& line) {
     json.field("last_error", agent.last_error)
         .field("actions", agent.actions)
         .field("failures", agent.failures)
+        .field("busy_with", agent.busy_with)
+        .field("busy_ms", busy_ms(agent))
         .end_object();
   }
   json.end_array();

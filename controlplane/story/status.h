@@ -17,6 +17,8 @@ struct AgentLine {
   Seq realized = 0;
   std::uint64_t actions = 0;
   std::uint64_t failures = 0;
+  std::int64_t busy_since_ms = 0;   // CLOCK_BOOTTIME; 0: nothing is under way
+  std::string busy_with;
 };
 struct NodeLine {
   NodeId id;

@@ -15,6 +15,9 @@ void Checker::effect(std::size_t node, AgentKind agent, const std::string& what,
       !placed_again(here.first, here.second, released_.at(here)))
     ground_.violate(fmt::format("{} of server {} on {}, which had confirmed that it holds nothing of it", what, object.str(), name(node)));
   if (agent == AgentKind::network) network_gone_.erase(node);
+  if (agent == AgentKind::storage && what == "remove")  // wished away: what it is made of next time is another thing
+    for (const auto& [key, disk] : nodes_[node]->host().disks().disks)
+      if (key.first == object) content_.erase(key);
   if (what == "start" || what == "reboot_soft" || what == "reboot_hard") ++boots_[object];
   if (!looking_.insert(node).second) return;
   ground_.queue.at(ground_.queue.now_ms(), [this, node] {
@@ -80,6 +83,27 @@ void Checker::look_at(std::size_t node) {
         ground_.violate(fmt::format("port {} is on {} and on {}", key.first.str(), name(node), name(other)));
   }
   look_at_addresses(node);
+  look_at_disks(node);
+}
+
+bool Checker::vanishes(AnyId disk, Born born) {
+  const State& s = ground_.api->state();
+  const Server* server = s.servers.find(disk.as<ServerId>());
+  const Volume* volume = s.volumes.find(disk.as<VolumeId>());
+  const bool is_servers = server && server->born == born && server->disk_made && server->tenure == Tenure::placed && server->task == TaskState::none;
+  const bool is_volumes = volume && volume->born == born && (volume->status == VolumeStatus::available || volume->status == VolumeStatus::in_use);
+  return (is_servers || is_volumes) && vanished_.insert({disk, born}).second;
+}
+
+// What guests wrote is what is there, and what was lost stays lost: nothing is made anew behind their backs.
+void Checker::look_at_disks(std::size_t node) {
+  const auto& bytes = nodes_[node]->host().bytes();
+  for (const auto& [key, disk] : bytes.have().disks) {
+    if (vanished_.contains(key)) ground_.violate(fmt::format("disk {} was lost, and is on {} again, made anew", key.first.str(), name(node)));
+    const auto written = content_.find(key);
+    if (written != content_.end() && bytes.content(key.first, key.second) != written->second)
+      ground_.violate(fmt::format("disk {} on {} is not what its guest wrote", key.first.str(), name(node)));
+  }
 }
 
 // No address is two ports', on whatever hosts.
@@ -119,12 +143,16 @@ void Checker::look_at_server(std::size_t node, const compute::ServerHave& server
   }
   const auto disks = nodes_[node]->host().disks();
   for (const auto& disk : server.disks)
-    if (writes && !disks.disks.contains({disk.id, disk.born}))  // one that is shut out reads nothing either
+    if (writes && !disks.disks.contains({disk.id, disk.born}) && !vanished_.contains({disk.id, disk.born}))  // one that is shut out reads nothing either
       ground_.violate(fmt::format("server {} runs on {} without its disk {}", server.id.str(), name(node), disk.id.str()));
   if (network_gone_.contains(node) || dead(node)) return;
   const auto ports = nodes_[node]->host().ports();
+  const auto is_broken = [&](PortId port) {
+    const auto at = ports.applied.ports.find(port);
+    return at != ports.applied.ports.end() && ports.troubles.contains(at->second.network.as<AnyId>());
+  };
   for (const auto& nic : server.nics)
-    if (!ports.ports.contains({nic.port, nic.born}))
+    if (!ports.ports.contains({nic.port, nic.born}) && !is_broken(nic.port))
       ground_.violate(fmt::format("server {} runs on {} without its port {}", server.id.str(), name(node), nic.port.str()));
 }
 
@@ -173,7 +201,7 @@ void Checker::check_spread(const Record& record, const State& state) {
   const std::int64_t before = taken ? room(*taken).ram_mib + asked.ram_mib : 0;
   state.nodes.each([&](const Node& row) {
     const NodeUse free = room(row);
-    const bool fits = row.state == NodeState::up && !row.disabled && free.vcpus >= asked.vcpus && free.disk_gib >= asked.disk_gib;
+    const bool fits = row.state == NodeState::up && !row.disabled && !row.in_trouble() && free.vcpus >= asked.vcpus && free.disk_gib >= asked.disk_gib;
     if (!pool.empty() && row.storage_pool != pool) return;
     if (taken && fits && row.id != taken->id && row.id != left && free.ram_mib > before)
       ground_.violate(fmt::format("server {} was placed on {}, although {} had more room", server->id.str(), taken->name, row.name));
@@ -389,7 +417,9 @@ void Checker::compare_host(NodeProcess& node, const State& s) {
     const Server* row = s.servers.find(key.first);
     if (!row || row->node != id) return ground_.violate(fmt::format("{} holds domain {}, which is not its own", node.facts().name, key.first.str()));
     if (server.running && !running_.emplace(key.first, node.facts().name).second) return ground_.violate("a server runs twice: " + key.first.str());
-    if (server.running != (row->status == ServerStatus::active))
+    if (row->disk_gone) continue;  // in error, whatever its guest does
+    const auto as_it_runs = server.pause == compute::Pause::none ? ServerStatus::active : ServerStatus::paused;
+    if (server.running ? row->status != as_it_runs : row->status == ServerStatus::active || row->status == ServerStatus::paused)
       return ground_.violate(fmt::format("server {} runs: {}, but its status is {}", key.first.str(), server.running,
                                          static_cast<int>(row->status)));
     if (!server.running) continue;
@@ -400,11 +430,31 @@ void Checker::compare_host(NodeProcess& node, const State& s) {
       return true;
     });
   }
+  compare_disks(node, s);
   for (const auto& [key, disk] : node.host().disks().disks)
     if (!s.servers.contains(key.first.as<ServerId>()) && !s.volumes.contains(key.first.as<VolumeId>()))
       return ground_.violate(fmt::format("{} holds disk {} of nothing", node.facts().name, key.first.str()));
   for (const auto& [key, port] : ports.ports)
     if (!s.ports.contains(key.first)) return ground_.violate("a port of nothing is on a host: " + key.first.str());
+}
+
+// Made from what it was to be made from; gone where the state says so, and nowhere else.
+void Checker::compare_disks(NodeProcess& node, const State& s) {
+  const auto& bytes = node.host().bytes();
+  const auto compare = [&](AnyId id, Born born, ImageId image, bool made, bool gone) {
+    const auto from = bytes.made_from(id, born);
+    if (from && *from != image) ground_.violate(fmt::format("disk {} was made from {}, not from {}", id.str(), from->str(), image.str()));
+    if (made && bool(from) == gone) ground_.violate(fmt::format("disk {} is on {}: {}, and the state says otherwise", id.str(), node.facts().name, bool(from)));
+  };
+  s.servers.each_by(Server::by_node, encode_key(node.facts().id), [&](const Server& row) {
+    if (row.tenure == Tenure::placed) compare(row.id.as<AnyId>(), row.born, row.image, row.disk_made, row.disk_gone);
+    return true;
+  });
+  s.volumes.each_by(Volume::by_node, encode_key(node.facts().id), [&](const Volume& row) {
+    const bool made = row.gone || (row.status != VolumeStatus::creating && row.status != VolumeStatus::error && row.status != VolumeStatus::deleting);
+    compare(row.id.as<AnyId>(), row.born, row.image, made, row.gone);
+    return true;
+  });
 }
 
 // Nothing of what was deleted is left, and nothing open of what ended.
@@ -418,7 +468,7 @@ void Checker::check_orphans(const State& s) {
   });
   s.volumes.each([&](const Volume& row) {
     if (row.server && !s.servers.contains(row.server)) ground_.violate(fmt::format("volume {} is of server {}, which is gone", row.id.str(), row.server.str()));
-    if (bool(row.server) != (row.status == VolumeStatus::in_use || row.status == VolumeStatus::attaching || row.status == VolumeStatus::detaching))
+    if (!row.gone && bool(row.server) != (row.status == VolumeStatus::in_use || row.status == VolumeStatus::attaching || row.status == VolumeStatus::detaching))
       ground_.violate(fmt::format("volume {} has status {} and server {}", row.id.str(), static_cast<int>(row.status), row.server.str()));
   });
   s.instance_actions.each([&](const InstanceAction& row) {

@@ -12,6 +12,10 @@ class Checker {
 
   // An effect is about to take place on that host: it is looked at when that is done.
   void effect(std::size_t node, AgentKind agent, const std::string& what, AnyId object);
+  // A guest wrote to that disk, which holds this now.
+  void written(AnyId disk, Born born, std::uint64_t content) { content_[{disk, born}] = content; }
+  // That disk is lost, for good. False: it is not known to be made, or is on its way out, and may be made anew.
+  bool vanishes(AnyId disk, Born born);
   // It has nothing of its network until that is applied anew.
   void restarted(std::size_t node) { network_gone_.insert(node); }
   void folded(const Step& step, const State& state);
@@ -31,6 +35,8 @@ class Checker {
   void look_at(std::size_t node);
   void look_at_server(std::size_t node, const compute::ServerHave& server);
   void look_at_addresses(std::size_t node);
+  void look_at_disks(std::size_t node);
+  void compare_disks(NodeProcess& node, const State& state);
   void compare_host(NodeProcess& node, const State& state);
   void check_state(const State& state);
   void check_orphans(const State& state);
@@ -48,6 +54,8 @@ class Checker {
 
   Ground& ground_;
   const std::vector<std::unique_ptr<NodeProcess>>& nodes_;
+  std::map<std::pair<AnyId, Born>, std::uint64_t> content_;  // of each disk that was written to, since it was last made on purpose
+  std::set<std::pair<AnyId, Born>> vanished_;
   std::set<std::size_t> looking_;
   std::set<std::size_t> network_gone_;
   std::set<NodeId> dead_;  // declared so, and not back: guests may go on there, but their addresses are others'

@@ -15,7 +15,8 @@ constexpr const char* names[] = {
     "agent_killed", "killed_at_an_effect", "api_killed", "cloud_sleeps", "wall_jumps", "bad_clock",
     "node_cut_off", "host_restarted", "node_declared_dead", "long_away",
     "driver_fails", "driver_broken", "driver_hangs", "reply_lost", "effect_lost", "blind", "slow_work", "small_disks",
-    "guest_powers_off", "deaf_guests", "flows_lost", "nodes_lost", "fencer_struck", "lost_again"};
+    "guest_powers_off", "deaf_guests", "flows_lost",
+    "actions_hang", "guests_suspended", "disks_full", "disks_vanish", "folder_gone", "networks_broken", "nodes_lost", "fencer_struck", "lost_again"};
 static_assert(std::size(names) == static_cast<std::size_t>(Fault::count));
 
 constexpr std::int64_t day_ms = 86'400'000;
@@ -42,7 +43,7 @@ std::string join_faults(const std::set<Fault>& faults) {
 
 Nemesis::Nemesis(Cast cast, std::set<Fault> faults, double pace)
     : cast_(cast), faults_(std::move(faults)), pace_(pace), drivers_(cast.ground.prng("drivers")), strikes_(cast.ground.prng("strikes")),
-      fencers_(cast.ground.prng("fencers")) {}
+      fencers_(cast.ground.prng("fencers")), hangs_(cast.ground.prng("hangs")) {}
 
 template <class F>
 void Nemesis::now_and_then(Fault fault, std::int64_t until_ms, std::int64_t every_ms, F f) {
@@ -62,6 +63,7 @@ void Nemesis::plan(std::int64_t until_ms) {
   plan_losses(until_ms);
   plan_processes(until_ms);
   plan_nodes(until_ms);
+  plan_hosts(until_ms);
   plan_lost_nodes(until_ms);
 }
 
@@ -196,6 +198,49 @@ void Nemesis::plan_nodes(std::int64_t until_ms) {
   });
 }
 
+// What becomes of guests, disks and networks on a host whose agents are well.
+void Nemesis::plan_hosts(std::int64_t until_ms) {
+  const auto some_guest = [](SimulatedHost& host, Prng& prng) -> std::optional<ServerId> {
+    const auto servers = host.servers().servers;
+    if (servers.empty()) return std::nullopt;
+    auto at = servers.begin();
+    std::advance(at, static_cast<std::ptrdiff_t>(prng.below(servers.size())));
+    return at->first.first;
+  };
+  now_and_then(Fault::guests_suspended, until_ms, 10'000, [this, some_guest](Prng& prng) {
+    auto& host = pick(cast_.nodes, prng).host();
+    const auto guest = some_guest(host, prng);
+    if (!guest) return;
+    host.pause_guest(*guest, compute::Pause::by_hand);
+    if (prng.chance(600)) later(prng.between(100, 30'000), [&host, id = *guest] { host.pause_guest(id, compute::Pause::none); });
+  });
+  now_and_then(Fault::disks_full, until_ms, 20'000, [this](Prng& prng) {
+    auto& host = pick(cast_.nodes, prng).host();
+    host.set_full(true);
+    later(prng.between(500, 40'000), [&host] { host.set_full(false); });
+  });
+  now_and_then(Fault::disks_vanish, until_ms, 25'000, [this](Prng& prng) {
+    auto& host = pick(cast_.nodes, prng).host();
+    const auto disks = host.disks().disks;
+    if (disks.empty()) return;
+    auto at = disks.begin();
+    std::advance(at, static_cast<std::ptrdiff_t>(prng.below(disks.size())));
+    if (cast_.checker.vanishes(at->first.first, at->first.second)) host.lose_disk(at->first.first, at->first.second);
+  });
+  now_and_then(Fault::folder_gone, until_ms, 30'000, [this](Prng& prng) {
+    folder_gone_until_[prng.below(cast_.nodes.size())] = cast_.ground.queue.now_ms() + prng.between(1'000, 60'000);
+  });
+  now_and_then(Fault::networks_broken, until_ms, 15'000, [this](Prng& prng) {
+    auto& host = pick(cast_.nodes, prng).host();
+    const auto carried = host.ports().networks;
+    if (carried.empty()) return;
+    auto at = carried.begin();
+    std::advance(at, static_cast<std::ptrdiff_t>(prng.below(carried.size())));
+    host.set_network_trouble(at->first, "simulated: the device is refused");
+    later(prng.between(500, 40'000), [&host, id = at->first] { host.set_network_trouble(id, ""); });
+  });
+}
+
 void Nemesis::take_away(std::size_t node, std::int64_t ms, Prng& prng) {
   NodeProcess& one = *cast_.nodes[node];
   if (one.held()) return;
@@ -294,7 +339,15 @@ SimulatedFault Nemesis::driver_fault(std::size_t node, AgentKind agent) {
   return {};
 }
 
-Status Nemesis::blind() {
+std::int64_t Nemesis::hang_ms(AgentKind) {
+  if (healed_ || !on(Fault::actions_hang) || !hangs_.chance(30)) return 0;
+  return hangs_.between(1'000, 120'000);
+}
+
+Status Nemesis::blind(std::size_t node, AgentKind agent) {
+  const auto gone = folder_gone_until_.find(node);
+  if (!healed_ && agent == AgentKind::storage && gone != folder_gone_until_.end() && cast_.ground.queue.now_ms() < gone->second)
+    return {Errc::not_found, "simulated: the folder of its disks is not the one that it was"};
   if (healed_ || !on(Fault::blind) || !drivers_.chance(50)) return {};
   return {Errc::unreachable, "simulated: it does not answer"};
 }

@@ -20,6 +20,7 @@ enum class Fault : std::uint8_t {
   node_cut_off, host_restarted, node_declared_dead, long_away,                          // nodes
   driver_fails, driver_broken, driver_hangs, reply_lost, effect_lost, blind, slow_work, small_disks,  // hosts
   guest_powers_off, deaf_guests, flows_lost,
+  actions_hang, guests_suspended, disks_full, disks_vanish, folder_gone, networks_broken,
   nodes_lost, fencer_struck, lost_again,                                                // of shared storage
   count
 };
@@ -55,7 +56,9 @@ class Nemesis {
   bool healed() const { return healed_; }
 
   SimulatedFault driver_fault(std::size_t node, AgentKind agent);
-  Status blind();
+  Status blind(std::size_t node, AgentKind agent);
+  // For how long an action that is begun now hangs.
+  std::int64_t hang_ms(AgentKind agent);
   // A record was folded.
   void folded(const Step& step);
   // An effect took place on that node.
@@ -66,6 +69,7 @@ class Nemesis {
   void set_log_faults();
   void plan_processes(std::int64_t until_ms);
   void plan_nodes(std::int64_t until_ms);
+  void plan_hosts(std::int64_t until_ms);
   void plan_losses(std::int64_t until_ms);
   void plan_lost_nodes(std::int64_t until_ms);
   // For so long it is cut off, paused, down, or its host is off; then it is back.
@@ -84,7 +88,8 @@ class Nemesis {
   Cast cast_;
   const std::set<Fault> faults_;
   const double pace_;
-  Prng drivers_, strikes_, fencers_;
+  Prng drivers_, strikes_, fencers_, hangs_;
+  std::map<std::size_t, std::int64_t> folder_gone_until_;
   std::map<std::pair<std::size_t, AgentKind>, std::int64_t> broken_until_;
   bool healed_ = false;
 };

@@ -99,6 +99,23 @@ void ControllerProcess::pause(bool paused) {
 
 // ---- nodes
 
+bool SimWorkers::run(std::function<Status()> work, std::function<void(Status)> done, bool urgent) {
+  if (!urgent && *under_way_ >= most) return false;
+  const std::int64_t hangs = hang_ms_();
+  if (!hangs && prng_.chance(700)) return done(work()), true;
+  ++*under_way_;
+  const std::int64_t at = ground_.queue.now_ms() + (hangs ? hangs : prng_.between(1, ground_.work_ms_max));
+  const auto result = std::make_shared<std::optional<Status>>();
+  if (prng_.chance(500)) *result = work();
+  ground_.queue.at(at, [life = life_, under_way = under_way_, result, work = std::move(work), done = std::move(done)] {
+    if (!*life) return;
+    --*under_way;
+    if (!*result) *result = work();
+    done(std::move(**result));
+  });
+  return true;
+}
+
 NodeProcess::NodeProcess(Ground& ground, NodeFacts facts, std::shared_ptr<SimulatedDisks> disks, SimulatedHost::Hooks hooks)
     : ground_(ground), facts_(std::move(facts)), prng_(ground.prng(facts_.name)),
       host_(facts_.boot_id, std::move(disks), facts_.id, std::move(hooks)) {}
@@ -113,6 +130,8 @@ void NodeProcess::start() {
   pump_ = std::make_unique<Task>(ground_, [this] { return pump(), ground_.queue.now_ms() + (follower_->reading() ? idle_ms : follower_retry_ms); });
   follower_ = std::make_unique<Follower>(ground_, *client_, [task = pump_.get()] { task->wake(); },
                                          prng_.chance(store_lost_permille) ? Projected{} : std::move(stored_));
+  for (int kind = 0; kind < 3; ++kind)
+    workers_[kind] = std::make_unique<SimWorkers>(ground_, prng_.fork("workers"), [this, kind] { return hang_ms(static_cast<AgentKind>(kind)); }, life_);
   tick_ = std::make_unique<Task>(ground_, [this] { return agent_->tick(ground_.queue.now_ms()); });
   for (int kind = 0; kind < 3; ++kind)
     loops_[kind] = std::make_unique<Task>(ground_, [this, kind] {
@@ -136,6 +155,7 @@ void NodeProcess::start() {
                          },
                          .wake = [this, life = life_] { if (*life) tick_->wake(); },
                          .wake_loops = wake_loops,
+                         .workers = {workers_[0].get(), workers_[1].get(), workers_[2].get()},
                          .say = [this](const std::string& text) { ground_.say(facts_.name, text); }};
   agent_ = std::make_unique<NodeAgent>(std::move(ports), facts_, ReconcilerOptions{}, host_.compute(), host_.storage(), host_.network());
   if (follower_->head().seq) agent_->update(follower_->state(), follower_->head());
@@ -168,6 +188,7 @@ void NodeProcess::kill() {
   tick_.reset();
   pump_.reset();
   agent_.reset();
+  for (auto& one : workers_) one.reset();
   stored_ = follower_->take();
   follower_.reset();
   confirming_.clear();

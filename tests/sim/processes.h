@@ -140,6 +140,24 @@ class ControllerProcess {
   std::unique_ptr<Task> task_;
 };
 
+// Carries out what agents begin: mostly at once, else after a while, with the effect at its beginning or its end. What is under
+// way when its process is killed is not done, if it was not.
+class SimWorkers final : public Workers {
+ public:
+  SimWorkers(Ground& ground, Prng prng, std::function<std::int64_t()> hang_ms, std::shared_ptr<bool> life)
+      : ground_(ground), prng_(prng), hang_ms_(std::move(hang_ms)), life_(std::move(life)) {}
+  bool run(std::function<Status()> work, std::function<void(Status)> done, bool urgent) override;
+  std::size_t under_way() const { return *under_way_; }
+
+ private:
+  static constexpr std::size_t most = 4;
+  Ground& ground_;
+  Prng prng_;
+  const std::function<std::int64_t()> hang_ms_;
+  const std::shared_ptr<bool> life_;
+  const std::shared_ptr<std::size_t> under_way_ = std::make_shared<std::size_t>(0);
+};
+
 class NodeProcess {
  public:
   NodeProcess(Ground& ground, NodeFacts facts, std::shared_ptr<SimulatedDisks> disks, SimulatedHost::Hooks hooks);
@@ -148,9 +166,14 @@ class NodeProcess {
   void kill();
   void cut(bool off);
   void pause(bool paused);
+  // For how long an action that is begun now hangs; 0: it does not.
+  std::function<std::int64_t(AgentKind)> hang_ms = [](AgentKind) { return 0; };
   // One driver answers so much later.
   void hang(AgentKind agent, std::int64_t ms) { hangs_until_[static_cast<int>(agent)] = ground_.queue.now_ms() + ms; }
-  bool hangs() const { return std::ranges::max(hangs_until_) > ground_.queue.now_ms(); }
+  bool hangs() const {
+    return std::ranges::max(hangs_until_) > ground_.queue.now_ms() ||
+           std::ranges::any_of(workers_, [](const auto& one) { return one && one->under_way(); });
+  }
   // Nothing that it says from now on is heard: it is about to be killed.
   void fall_silent() { if (agent_) ground_.log->kill(client_name_); }
   void restart_host();
@@ -188,6 +211,7 @@ class NodeProcess {
   };
   std::vector<Confirming> confirming_;
   std::unique_ptr<Task> pump_, tick_, loops_[3];
+  std::unique_ptr<SimWorkers> workers_[3];
   std::unique_ptr<NodeAgent> agent_;
   std::shared_ptr<bool> life_;      // false once killed: answers of the log to a dead process are dropped
 };

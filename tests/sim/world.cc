@@ -43,6 +43,7 @@ Shape shape_of(const WorldOptions& options) {
   for (int i = 0; i < static_cast<int>(Fault::count); ++i)
     if (prng.chance(prng.chance(200) ? 150 : 500)) shape.faults.insert(static_cast<Fault>(i));
   shape.pace = std::clamp(static_cast<double>(shape.busy_ms) / 100'000, 0.1, 1.0);
+  if (prng.chance(600)) shape.faults.erase(Fault::disks_vanish);  // little goes on with servers that have lost theirs
   Prng storage = Prng(options.seed).fork("storage");
   shape.shared = options.shared ? *options.shared : storage.chance(shared_permille);
   if (shape.shared) {  // a node is lost after a lease, and fenced after another
@@ -131,12 +132,14 @@ class World {
                       .storage_driver = "simulated", .network_driver = "simulated", .storage_pool = shares ? "pool" : ""};
       SimulatedHost::Hooks hooks{
           .fault = [this, i](AgentKind agent, const std::string&, AnyId) { return nemesis_.driver_fault(i, agent); },
-          .blind = [this](AgentKind) { return nemesis_.blind(); },
+          .blind = [this, i](AgentKind agent) { return nemesis_.blind(i, agent); },
           .effect = [this, i](AgentKind agent, const std::string& what, AnyId object) {
             checker_.effect(i, agent, what, object);
             nemesis_.effect(i);
-          }};
+          },
+          .written = [this](AnyId disk, Born born, std::uint64_t content) { checker_.written(disk, born, content); }};
       nodes_.push_back(std::make_unique<NodeProcess>(ground_, std::move(facts), shares ? pool : std::make_shared<SimulatedDisks>(disk), std::move(hooks)));
+      nodes_.back()->hang_ms = [this](AgentKind agent) { return nemesis_.hang_ms(agent); };
       nodes_.back()->start();
     }
     for (int i = 0; i < shape_.controllers; ++i) {
@@ -213,6 +216,38 @@ class World {
     }
   }
 
+  // What happened on that host by itself, and the state does not know yet.
+  std::string what_is_untold(NodeProcess& node, const Assignment& want) {
+    const State& s = state();
+    const auto disks = node.host().disks().disks;
+    for (const auto& [id, disk] : want.storage) {
+      const Server* server = s.servers.find(id.as<ServerId>());
+      const Volume* volume = s.volumes.find(id.as<VolumeId>());
+      const bool known_gone = (server && server->disk_gone) || (volume && volume->gone);
+      if (disk.ready && !disk.absent && disks.contains({id, disk.born}) == known_gone) return fmt::format("{}: disk {} is to be seen", node.facts().name, id.str());
+    }
+    for (const auto& [key, server] : node.host().servers().servers) {
+      const Server* row = s.servers.find(key.first);
+      const bool still = server.running && server.pause != compute::Pause::none;
+      if (row && !row->disk_gone && still != (row->status == ServerStatus::paused)) return fmt::format("server {} stands still: {}", key.first.str(), still);
+    }
+    return {};
+  }
+
+  // They cannot start.
+  static std::set<ServerId> without_a_disk(NodeProcess& node, const Assignment& want) {
+    std::set<ServerId> lacking;
+    const auto servers = node.host().servers().servers;
+    const auto disks = node.host().disks().disks;
+    for (const auto& [id, server] : want.compute) {
+      const auto at = servers.find({id, server.born});
+      const bool runs = at != servers.end() && at->second.running;
+      for (const auto& disk : server.disks)
+        if (!runs && !disks.contains({disk.id, disk.born})) lacking.insert(id);
+    }
+    return lacking;
+  }
+
   // In words, the first thing that is still on its way; empty: everything rests.
   std::string what_is_unsettled() {
     if (clients_->waiting()) return fmt::format("{} intents without an answer", clients_->waiting());
@@ -237,10 +272,11 @@ class World {
       if (node->reports_waiting()) why = fmt::format("{}: {} reports are on their way", node->facts().name, node->reports_waiting());
       if (node->hangs()) why = fmt::format("{}: a driver hangs", node->facts().name);
       const Assignment want = assignment(s, node->facts().id, head);
-      if (const auto action = compute::next_action(want.compute, node->host().servers()))
+      if (const auto action = compute::next_action(want.compute, node->host().servers(), without_a_disk(*node, want)))
         why = fmt::format("{}: {} {}", node->facts().name, compute::step_name(action->step), action->server.id.str());
       if (const auto action = storage::next_action(want.storage, node->host().disks(), {}, want.fences))
         why = fmt::format("{}: {} disk {}", node->facts().name, storage::step_name(action->step), action->disk.id.str());
+      if (const auto untold = what_is_untold(*node, want); !untold.empty()) why = untold;
       if (network::next_action(want.network, node->host().ports())) why = fmt::format("{}: network to be applied", node->facts().name);
     }
     return why;
