@@ -169,7 +169,7 @@ void released(State& s, const ServerReleased& e, const Meta& m) {
     server.want_seq = m.born.seq;  // only now are disk and ports wished away: what was seen before is no answer
   } else {
     server.disk_released = true;
-    server.disk_made = server.disk_gone = false;
+    server.disk_gone = false;
   }
   server.updated_ms = m.at_ms;
 }
@@ -205,13 +205,12 @@ void evacuated(State& s, const ServerEvacuated& e, const Meta& m) {
 
 void disk_ready(State& s, const ServerDiskReady& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
-  server.disk_ready = server.disk_made = true;
+  server.disk_ready = true;
   server.updated_ms = m.at_ms;
 }
 
 void disk_gone(State& s, const ServerDiskGone& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
-  CHECK(server.disk_made);
   server.disk_gone = true;
   failed(s, {.id = e.id, .reason = e.reason}, m);
 }

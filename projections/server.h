@@ -79,9 +79,11 @@ struct Server {
   Seq want_seq = 0;                // of the event that last changed what its node should do about it
   bool running = false;            // as last reported
   StopCause stop_cause = StopCause::none;
-  bool disk_made = false;          // its boot disk was ready once, and was not confirmed gone since: it is never made again
-  bool disk_gone = false;          // and is not there
+  bool disk_gone = false;          // its boot disk was there, and is not
   bool operator==(const Server&) const = default;
+
+  // Its boot disk was ready once: it is never made again. (One that has run went nowhere without it.)
+  bool disk_made() const { return disk_ready || launched_ms != 0; }
 
   Key key() const { return id; }
   AnyId object() const { return id.as<AnyId>(); }
@@ -100,7 +102,7 @@ struct Server {
     f(36, "compute_released", s.compute_released), f(37, "disk_released", s.disk_released), f(38, "disk_ready", s.disk_ready);
     f(39, "on", s.on), f(40, "power_seq", s.power_seq), f(41, "stop_hard", s.stop_hard), f(42, "reboot_seq", s.reboot_seq);
     f(43, "reboot_hard", s.reboot_hard), f(44, "want_seq", s.want_seq), f(45, "running", s.running);
-    f(46, "stop_cause", s.stop_cause), f(47, "disk_made", s.disk_made), f(48, "disk_gone", s.disk_gone);
+    f(46, "stop_cause", s.stop_cause), f(47, "disk_gone", s.disk_gone);
   }
   template <class Emit>
   void indexes(Emit&& emit) const {

@@ -100,7 +100,7 @@ class Maker {
     const bool absent = row.tenure == Tenure::unplacing && row.compute_released;
     storage::DiskWant want{.id = row.id.as<AnyId>(), .born = row.born, .since = row.want_seq, .absent = absent,
                            .kind = storage::DiskKind::boot, .size_gib = row.disk_gib,
-                           .ready = row.disk_made, .identity = identity_};
+                           .ready = row.disk_made(), .identity = identity_};
     fill_from(row.image, want);
     made_.storage[want.id] = std::move(want);
   }

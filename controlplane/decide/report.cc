@@ -185,7 +185,7 @@ class ReportDecider {
       if (!seen.error.empty() && row.task == TaskState::spawning) return give_up(row, seen.error);
       if (seen.present && !row.disk_ready) add(ServerDiskReady{.id = row.id});
       if (seen.present && row.disk_gone) add(ServerDiskFound{.id = row.id});
-      if (!seen.present && row.disk_made && !row.disk_gone && confirmed())
+      if (!seen.present && row.disk_made() && !row.disk_gone && confirmed())
         add(ServerDiskGone{.id = row.id, .reason = fmt::format("its disk is gone from node {}", node_.name)});
       return;
     }

@@ -23,7 +23,7 @@ struct Reader {
 const std::vector<Reader>& readers() {
   static const auto made = [] {
     std::vector<Reader> all(1);
-    for (const auto tell : {testing::tell_spine, testing::tell_pool}) {
+    for (const auto tell : {testing::tell_spine, testing::tell_pool, testing::tell_edges}) {
       testing::Scribe scribe;
       tell(scribe);
       Reader reader;

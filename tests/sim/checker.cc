@@ -90,7 +90,7 @@ bool Checker::vanishes(AnyId disk, Born born) {
   const State& s = ground_.api->state();
   const Server* server = s.servers.find(disk.as<ServerId>());
   const Volume* volume = s.volumes.find(disk.as<VolumeId>());
-  const bool is_servers = server && server->born == born && server->disk_made && server->tenure == Tenure::placed && server->task == TaskState::none;
+  const bool is_servers = server && server->born == born && server->disk_made() && server->tenure == Tenure::placed && server->task == TaskState::none;
   const bool is_volumes = volume && volume->born == born && (volume->status == VolumeStatus::available || volume->status == VolumeStatus::in_use);
   return (is_servers || is_volumes) && vanished_.insert({disk, born}).second;
 }
@@ -447,7 +447,7 @@ void Checker::compare_disks(NodeProcess& node, const State& s) {
     if (made && bool(from) == gone) ground_.violate(fmt::format("disk {} is on {}: {}, and the state says otherwise", id.str(), node.facts().name, bool(from)));
   };
   s.servers.each_by(Server::by_node, encode_key(node.facts().id), [&](const Server& row) {
-    if (row.tenure == Tenure::placed) compare(row.id.as<AnyId>(), row.born, row.image, row.disk_made, row.disk_gone);
+    if (row.tenure == Tenure::placed) compare(row.id.as<AnyId>(), row.born, row.image, row.disk_made(), row.disk_gone);
     return true;
   });
   s.volumes.each_by(Volume::by_node, encode_key(node.facts().id), [&](const Volume& row) {

@@ -86,7 +86,7 @@ void replay(const std::string& file, Replayed& to) {
 
 TEST_CASE("recorded logs replay to their recorded digests") {
   std::set<EventType> types;
-  const std::map<std::string, void (*)(Scribe&)> stories{{"spine", tell_spine}, {"pool", tell_pool}};
+  const std::map<std::string, void (*)(Scribe&)> stories{{"spine", tell_spine}, {"pool", tell_pool}, {"edges", tell_edges}};
   for (const auto& [name, tell] : stories) {
     Scribe scribe;
     tell(scribe);

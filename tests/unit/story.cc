@@ -250,6 +250,21 @@ void tell_pool(Scribe& s) {
            PortReady{.id = port}, ServerStarted{.id = server}});
 }
 
+void tell_edges(Scribe& s) {
+  tell_identity(s);
+  tell_nodes_and_networks(s);
+  tell_server(s);
+  s.write({NodeTroubled{.id = node, .agent = wire::AgentKind::storage, .reason = "its folder is another's"},
+           NodeTroubled{.id = node, .agent = wire::AgentKind::storage}, NodeMeasured{.id = node, .disk_gib = 7}});
+  s.write({ServerStarting{.id = server, .deadline_ms = s.at_ms + 60'000}, ServerStarted{.id = server},
+           ServerPaused{.id = server, .reason = "no room for what it writes"}, ServerResumed{.id = server},
+           ServerTroubled{.id = server, .reason = "libvirtd hangs"}, ServerTroubled{.id = server}});
+  s.write({VolumeGone{.id = volume, .reason = "its bytes are gone from node host-1"}, VolumeFound{.id = volume},
+           ServerStopped{.id = server, .cause = StopCause::host},
+           ServerDiskGone{.id = server, .reason = "its disk is gone from node host-1"}});
+  s.write({ServerDiskFound{.id = server}, VolumeGone{.id = volume, .reason = "its bytes are gone from node host-1"}});
+}
+
 void BusyCloud::begin() {
   tell_identity(scribe_);
   tell_nodes_and_networks(scribe_);

@@ -14,6 +14,8 @@ void tell_spine(Scribe& scribe);
 
 // Of one whose nodes share a storage pool: one is lost, fenced, and back. events/golden/pool.log is it.
 void tell_pool(Scribe& scribe);
+// Disks that are gone, guests that stand still, nodes in trouble.
+void tell_edges(Scribe& scribe);
 
 // A busy cloud: each step writes one record of one to `decisions_max` decisions that its state allows.
 class BusyCloud {
