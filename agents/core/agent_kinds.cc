@@ -83,6 +83,7 @@ std::map<AnyId, DiskSeen> StorageKind::seen(const Assignment& want, const Have& 
     auto& one = all[id];
     if (one.born != wished.born) one = {.id = id, .born = wished.born};
     one.since = wished.since;
+    if (const auto trouble = have.troubles.find(id); trouble != have.troubles.end()) one.present = true, one.error = trouble->second;
     if (!one.present && !wished.ready && !wished.absent) one.error = wished.unmakable;
   }
   return all;

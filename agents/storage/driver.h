@@ -60,6 +60,7 @@ struct Have {
   std::map<std::pair<AnyId, Born>, DiskHave> disks;
   bool shared = false;                        // they are in a pool that other nodes see too, wished here or not
   std::map<NodeId, Seq> fences;               // of that pool: up to which identity each node is shut out
+  std::map<AnyId, std::string> troubles;      // of disks by whose name something is here, and what it is cannot be seen: why
   std::map<ImageId, std::string> cached;      // image -> sha512 of the copy that boot disks stand on
   std::uint64_t free_gib = 0;                 // of the file system or pool
   std::uint64_t room_gib = 0;                 // what our disks may fill in all: free, and what they fill now, less a reserve; 0: not known

@@ -58,8 +58,15 @@ ImageId image_of_cache_name(const std::string& name) {
   return ImageId::parse(name.substr(0, id_length)).value_or(ImageId{});
 }
 
-ImageCache::ImageCache(std::string directory, ImagePath image_path)
-    : directory_(std::move(directory)), image_path_(std::move(image_path)) {}
+ImageCache::ImageCache(std::string directory, ImagePath image_path, std::uint64_t reserve_bytes)
+    : directory_(std::move(directory)), image_path_(std::move(image_path)), reserve_bytes_(reserve_bytes) {}
+
+std::shared_ptr<std::shared_mutex> ImageCache::lock_of(ImageId image) {
+  std::lock_guard lock(mutex_);
+  auto& one = locks_[image];
+  if (!one) one = std::make_shared<std::shared_mutex>();
+  return one;
+}
 
 Status ImageCache::fetch(const ImageRef& image, const std::string& target) {
   const auto source = image_path_(image.id);
@@ -69,7 +76,7 @@ Status ImageCache::fetch(const ImageRef& image, const std::string& target) {
   const auto bytes = file_bytes(*source);
   if (!bytes) return bytes.error();
   const auto what = fmt::format("the copy of image {}", image.id.str());
-  if (auto room = require_space(directory_, *bytes, what); !room) return room;
+  if (auto room = require_space(directory_, *bytes + reserve_bytes_, what); !room) return room;
   const auto temporary = fmt::format("{}/tmp/image-{}", directory_, image.id.str());
   const auto hash = copy_hashed(*source, temporary);
   if (!hash) return {hash.error().code, fmt::format("{}: {}", what, hash.error().text)};
@@ -91,8 +98,18 @@ Result<CachedImage> ImageCache::get(const ImageRef& image) {
   CachedImage cached;
   cached.name = fmt::format("{}.{}", image.id.str(), image.sha512);
   cached.path = fmt::format("{}/cache/{}", directory_, cached.name);
-  if (access(cached.path.c_str(), F_OK) != 0)
-    if (auto fetched = fetch(image, cached.path); !fetched) return fetched.error();
+  const auto lock = lock_of(image.id);
+  auto used = std::make_shared<std::pair<std::shared_ptr<std::shared_mutex>, std::shared_lock<std::shared_mutex>>>(lock, *lock);
+  while (access(cached.path.c_str(), F_OK) != 0) {
+    used->second.unlock();
+    {
+      std::unique_lock alone(*lock);
+      if (access(cached.path.c_str(), F_OK) != 0)
+        if (auto fetched = fetch(image, cached.path); !fetched) return fetched.error();
+    }
+    used->second.lock();
+  }
+  cached.kept = std::move(used);
   const auto size = disk_in_image(image, cached.path);
   if (!size) return size.error();
   cached.virtual_bytes = *size;
@@ -112,6 +129,9 @@ Result<std::map<ImageId, std::string>> ImageCache::list() const {
 }
 
 Status ImageCache::evict(ImageId image) {
+  const auto lock = lock_of(image);
+  std::unique_lock alone(*lock, std::try_to_lock);
+  if (!alone) return {Errc::again, fmt::format("image {} is being used", image.str())};
   std::error_code error;
   fs::directory_iterator entries(directory_ + "/cache", error);
   for (; !error && entries != fs::directory_iterator{}; entries.increment(error)) {

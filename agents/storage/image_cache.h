@@ -3,6 +3,9 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 
 #include "agents/storage/driver.h"
@@ -13,12 +16,14 @@ struct CachedImage {
   std::string path;
   std::string name;                 // inside the cache's folder
   std::uint64_t virtual_bytes = 0;  // of the disk in it
+  std::shared_ptr<void> kept;       // as long as somebody has this, it stays
 };
 
+// Any thread: one copies an image, the others wait for that.
 class ImageCache {
  public:
-  // `directory` holds cache/ and tmp/.
-  ImageCache(std::string directory, ImagePath image_path);
+  // `directory` holds cache/ and tmp/; so much of its file system is left free.
+  ImageCache(std::string directory, ImagePath image_path, std::uint64_t reserve_bytes);
 
   // The copy of `image`, made and verified if it is not there. broken: the bytes are not those that the
   // hash names, or not of the format that the image claims.
@@ -29,9 +34,13 @@ class ImageCache {
 
  private:
   Status fetch(const ImageRef& image, const std::string& target);
+  std::shared_ptr<std::shared_mutex> lock_of(ImageId image);
 
-  std::string directory_;
-  ImagePath image_path_;
+  const std::string directory_;
+  const ImagePath image_path_;
+  const std::uint64_t reserve_bytes_;
+  std::mutex mutex_;
+  std::map<ImageId, std::shared_ptr<std::shared_mutex>> locks_;  // shared by who uses the copy, whole of who makes or removes it
 };
 
 // The image that a file of the cache is a copy of; none: it is not such a file's name.

@@ -8,7 +8,10 @@
 
 #include <boost/json.hpp>
 #include <cerrno>
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <mutex>
 #include <optional>
 #include <set>
 
@@ -47,8 +50,9 @@ std::string disk_words(const DiskWant& disk) {
 class LocalDriver final : public Driver {
  public:
   explicit LocalDriver(LocalConfig config)
-      : directory_(config.directory), cache_(directory_, std::move(config.image_path)) {}
+      : config_(std::move(config)), directory_(config_.directory), cache_(directory_, config_.image_path, config_.reserve_bytes) {}
 
+  Status begin();
   // Nothing here changes by itself: all that happens, happens inside perform().
   void on_change(std::function<void()>) override {}
   Result<Have> observe() override;
@@ -62,7 +66,11 @@ class LocalDriver final : public Driver {
     return fmt::format("{}/disks/{}.{}", directory_, id.str(), born.str());
   }
   Result<std::set<std::string>> disk_files() const;
-  Status sweep();
+  Status is_ours() const;
+  Status claim();
+  void sweep();
+  Result<DiskHave> look_at(const DiskKey& key, const std::string& name, bool volume) const;
+  Status make(const DiskWant& disk);
   Status create(const DiskWant& disk);
   Status fill(const DiskWant& disk, const std::string& temporary);
   Status fill_from_image(const DiskWant& disk, const std::string& temporary);
@@ -72,9 +80,59 @@ class LocalDriver final : public Driver {
   Status qemu_img(std::vector<std::string> arguments, const std::string& what) const;
   Result<std::uint64_t> converted_bytes(const CachedImage& image, const std::string& format) const;
 
-  std::string directory_;
+  const LocalConfig config_;
+  const std::string directory_;
   ImageCache cache_;
+  std::mutex beginning_;
+  bool begun_ = false;  // it was ours once, and what a former process left is swept away
 };
+
+std::string slurp(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+Status write_whole(const std::string& path, const std::string& text) {
+  const std::string temporary = path + ".new";
+  std::ofstream file(temporary, std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) return system_error("writing " + temporary, errno);
+  return publish(temporary, path);
+}
+
+// Whose the folder is. A file system that is not mounted leaves an empty folder behind: only that it once was ours tells that.
+Status LocalDriver::is_ours() const {
+  const std::string here = slurp(directory_ + "/identity");
+  if (here == config_.owner) return {};
+  if (!here.empty())
+    return {Errc::denied, fmt::format("{} holds the disks of another ({}), not of {}: nothing is done there; configure this node's own folder "
+                                      "([local] directory)", directory_, here, config_.owner)};
+  const std::string made = config_.record.empty() ? directory_ : slurp(config_.record);
+  return {Errc::not_found, fmt::format("{} is not the folder that this node's disks are in (it lacks their file identity; they were in {}): is its "
+                                       "file system mounted? To begin with an empty folder and without them, remove {}", directory_, made,
+                                       config_.record)};
+}
+
+// The folder is made and marked as ours, if it never was. Tried until it is well: the disk may be full, or read-only, for now.
+Status LocalDriver::claim() {
+  const bool marked = slurp(directory_ + "/identity") == config_.owner;
+  std::error_code error;
+  const bool others = fs::exists(directory_ + "/identity", error);
+  const bool was_made = !config_.record.empty() && fs::exists(config_.record, error);
+  if (!marked && (others || was_made)) return is_ours();
+  // Others may pass through, not list: libvirt may run guests under a user of their own.
+  for (const char* folder : {"", "/disks", "/cache", "/tmp"}) {
+    const auto path = directory_ + folder;
+    const bool there = fs::is_directory(path, error);
+    if (!there && (fs::create_directories(path, error), error)) return system_error("making " + path, error.value());
+    if (!there && *folder != 0 && chmod(path.c_str(), 0711) != 0) return system_error("protecting " + path, errno);
+  }
+  if (!marked)
+    if (auto done = write_whole(directory_ + "/identity", config_.owner); !done) return done;
+  if (config_.record.empty() || slurp(config_.record) == directory_) return {};
+  return write_whole(config_.record, directory_);
+}
 
 Result<std::set<std::string>> LocalDriver::disk_files() const {
   std::set<std::string> names;
@@ -88,48 +146,54 @@ Result<std::set<std::string>> LocalDriver::disk_files() const {
   return names;
 }
 
-// What a crash left: everything in tmp/, and marks of volumes that are not there.
-Status LocalDriver::sweep() {
-  std::error_code error;
-  fs::directory_iterator entries(directory_ + "/tmp", error);
-  for (; !error && entries != fs::directory_iterator{}; entries.increment(error)) {
-    std::error_code removal;
-    fs::remove_all(entries->path(), removal);
-    if (removal) return system_error("removing " + entries->path().string(), removal.value());
-  }
-  if (error) return system_error("listing " + directory_ + "/tmp", error.value());
+// What a crash left: everything in tmp/, and marks of volumes that are not there. Once, before anything is made. What cannot be
+// swept (a file system that became read-only) is in nobody's way.
+void LocalDriver::sweep() {
+  std::error_code error, ignored;
+  for (fs::directory_iterator entries(directory_ + "/tmp", error); !error && entries != fs::directory_iterator{}; entries.increment(error))
+    fs::remove_all(entries->path(), ignored);
   const auto names = disk_files();
-  if (!names) return names.error();
-  for (const auto& name : *names) {
-    const auto key = parse_name(name, volume_suffix);
-    if (!key ||
-        names->contains(name.substr(0, name.size() - volume_suffix.size()) + std::string(disk_suffix)))
-      continue;
-    const auto path = directory_ + "/disks/" + name;
-    if (unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("removing " + path, errno);
-  }
+  if (!names) return;
+  for (const auto& name : *names)
+    if (parse_name(name, volume_suffix) &&
+        !names->contains(name.substr(0, name.size() - volume_suffix.size()) + std::string(disk_suffix)))
+      unlink((directory_ + "/disks/" + name).c_str());
+}
+
+// Well: the folder is ours. Begun once, and looked at each time.
+Status LocalDriver::begin() {
+  std::lock_guard lock(beginning_);
+  if (begun_) return is_ours();
+  if (auto claimed = claim(); !claimed) return claimed;
+  sweep();
+  begun_ = true;
   return {};
 }
 
+Result<DiskHave> LocalDriver::look_at(const DiskKey& key, const std::string& name, bool volume) const {
+  const auto header = read_qcow2_header(directory_ + "/disks/" + name);
+  if (!header) return header.error();
+  const auto& backing = header->backing_file;
+  return DiskHave{.id = key.first, .born = key.second, .kind = volume ? DiskKind::volume : DiskKind::boot,
+                  .size_gib = header->virtual_bytes / gib, .backing = image_of_cache_name(backing.substr(backing.rfind('/') + 1))};
+}
+
 Result<Have> LocalDriver::observe() {
-  if (auto swept = sweep(); !swept) return swept.error();
+  if (auto ours = begin(); !ours) return ours.error();
   const auto names = disk_files();
   if (!names) return names.error();
   Have have;
+  std::uint64_t filled = 0;
   for (const auto& name : *names) {
+    struct stat info {};
+    if (stat((directory_ + "/disks/" + name).c_str(), &info) == 0) filled += static_cast<std::uint64_t>(info.st_blocks) * 512;
     const auto key = parse_name(name, disk_suffix);
     if (!key) continue;
-    const auto header = read_qcow2_header(directory_ + "/disks/" + name);
-    // Named like ours and no qcow2: damaged from outside. It is not a whole disk; create() says so.
-    if (!header) continue;
-    DiskHave disk;
-    disk.id = key->first;
-    disk.born = key->second;
-    const bool volume =
-        names->contains(name.substr(0, name.size() - disk_suffix.size()) + std::string(volume_suffix));
-    disk.kind = volume ? DiskKind::volume : DiskKind::boot;
-    disk.size_gib = header->virtual_bytes / gib;
-    have.disks[*key] = disk;
+    const bool volume = names->contains(name.substr(0, name.size() - disk_suffix.size()) + std::string(volume_suffix));
+    auto disk = look_at(*key, name, volume);
+    // Named like ours, and damaged, or not to be read just now: that is not the same as not being there.
+    if (!disk && disk.error().code != Errc::not_found) have.troubles[key->first] = disk.error().text + "; mend it, or move it away";
+    if (disk) have.disks[*key] = std::move(*disk);
   }
   auto cached = cache_.list();
   if (!cached) return cached.error();
@@ -137,11 +201,13 @@ Result<Have> LocalDriver::observe() {
   const auto free = free_bytes(directory_);
   if (!free) return free.error();
   have.free_gib = *free / gib;
+  const std::uint64_t all = *free + filled;
+  have.room_gib = (all - std::min(all, config_.reserve_bytes)) / gib;
   return have;
 }
 
 Status LocalDriver::perform(const Action& action) {
-  if (auto swept = sweep(); !swept) return swept;
+  if (auto ours = begin(); !ours) return ours;
   switch (action.step) {
     case Step::create:
       return create(action.disk);
@@ -199,7 +265,7 @@ Status LocalDriver::fill_from_image(const DiskWant& disk, const std::string& tem
                         what, disk.image->id.str(), human_bytes(image->virtual_bytes), disk.size_gib)};
   const auto& format = disk.image->disk_format;
   if (disk.backed) {
-    if (auto room = require_space(directory_, empty_qcow2_bytes, what); !room) return room;
+    if (auto room = require_space(directory_, empty_qcow2_bytes + config_.reserve_bytes, what); !room) return room;
     // Relative, so that the whole directory can be moved; tmp/ and disks/ are equally deep.
     return qemu_img({"create", "-q", "-f", "qcow2", "-F", format, "-b", "../cache/" + image->name, temporary,
                      std::to_string(bytes)},
@@ -207,7 +273,7 @@ Status LocalDriver::fill_from_image(const DiskWant& disk, const std::string& tem
   }
   const auto needed = converted_bytes(*image, format);
   if (!needed) return {needed.error().code, fmt::format("{}: {}", what, needed.error().text)};
-  if (auto room = require_space(directory_, *needed + empty_qcow2_bytes, what); !room) return room;
+  if (auto room = require_space(directory_, *needed + empty_qcow2_bytes + config_.reserve_bytes, what); !room) return room;
   if (auto made = qemu_img({"convert", "-q", "-f", format, "-O", "qcow2", image->path, temporary}, what);
       !made)
     return made;
@@ -220,15 +286,23 @@ Status LocalDriver::fill(const DiskWant& disk, const std::string& temporary) {
   const auto what = disk_words(disk);
   if (disk.size_gib == 0)
     return {Errc::invalid, what + ": an empty disk of 0 GiB: give it a size or an image"};
-  if (auto room = require_space(directory_, empty_qcow2_bytes, what); !room) return room;
+  if (auto room = require_space(directory_, empty_qcow2_bytes + config_.reserve_bytes, what); !room) return room;
   return qemu_img({"create", "-q", "-f", "qcow2", temporary, std::to_string(disk.size_gib * gib)}, what);
 }
 
 Status LocalDriver::create(const DiskWant& disk) {
+  auto made = make(disk);
+  for (const auto& left : {std::string(), std::string(volume_suffix)})
+    if (!made) unlink(fmt::format("{}/tmp/{}.{}{}", directory_, disk.id.str(), disk.born.str(), left).c_str());
+  return made;
+}
+
+Status LocalDriver::make(const DiskWant& disk) {
   const auto base = stem(disk.id, disk.born);
   const auto target = base + std::string(disk_suffix);
   const auto mark = base + std::string(volume_suffix);
   const auto what = disk_words(disk);
+  if (!disk.unmakable.empty()) return {Errc::not_found, fmt::format("{}: {}", what, disk.unmakable)};
   if (disk.size_gib > size_gib_max)
     return {Errc::invalid, fmt::format("{}: {} GiB is more than {} GiB, the largest disk", what,
                                        disk.size_gib, size_gib_max)};
@@ -253,9 +327,6 @@ Status LocalDriver::create(const DiskWant& disk) {
   }
   if (made && chmod(temporary.c_str(), 0600) != 0) made = system_error("protecting " + temporary, errno);
   if (made) made = publish(temporary, target);
-  if (!made)
-    if (auto swept = sweep(); !swept)
-      return {made.error().code, made.error().text + "; and " + swept.error().text};
   return made;
 }
 
@@ -271,7 +342,7 @@ Status LocalDriver::grow(const DiskWant& disk) {
   if (held_by_guest(path))
     return {Errc::conflict,
             what + ": a guest has it open: stop the server or detach the volume, then grow it"};
-  if (auto room = require_space(directory_, empty_qcow2_bytes, what); !room) return room;
+  if (auto room = require_space(directory_, empty_qcow2_bytes + config_.reserve_bytes, what); !room) return room;
   if (auto grown = qemu_img({"resize", "-q", "-f", "qcow2", path, std::to_string(disk.size_gib * gib)}, what);
       !grown)
     return grown;
@@ -312,15 +383,9 @@ Result<std::unique_ptr<Driver>> open_local_driver(LocalConfig config) {
     return Error{Errc::invalid,
                  fmt::format("storage directory '{}' is not an absolute path", config.directory)};
   if (sodium_init() < 0) return Error{Errc::unsupported, "libsodium cannot start on this machine"};
-  // Others may pass through, not list: libvirt may run guests under a user of their own.
-  for (const char* folder : {"", "/disks", "/cache", "/tmp"}) {
-    const auto path = config.directory + folder;
-    std::error_code error;
-    if (fs::create_directories(path, error); error) return system_error("making " + path, error.value());
-    if (*folder != 0 && chmod(path.c_str(), 0711) != 0) return system_error("protecting " + path, errno);
-  }
-  std::unique_ptr<Driver> driver = std::make_unique<LocalDriver>(std::move(config));
-  return driver;
+  auto driver = std::make_unique<LocalDriver>(std::move(config));
+  (void)driver->begin();  // what is wrong is said by observe(), for as long as it is so
+  return std::unique_ptr<Driver>(std::move(driver));
 }
 
 }  // namespace reprise::storage

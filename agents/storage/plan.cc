@@ -21,7 +21,7 @@ std::optional<Action> next_action(const Want& want, const Have& have, const std:
   for (const auto& [node, wished] : fences)
     if (!have.shuts_out(node, wished.identity) && !skip.contains(node.as<AnyId>())) return Action{.step = Step::fence, .fence = wished};
   for (const auto& [id, wished] : want) {
-    if (skip.contains(id)) continue;
+    if (skip.contains(id) || have.troubles.contains(id)) continue;
     const auto at = have.disks.find({id, wished.born});
     const bool there = at != have.disks.end();
     if (wished.absent) {

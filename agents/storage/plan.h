@@ -1,5 +1,6 @@
 // The storage agent's plan: the next single action, or nothing when all is as wished. Pure. A disk that
-// nobody wishes absent is never removed: bytes are dropped only on an explicit wish. One that was ready is never made again. Fences come first: others wait for them.
+// nobody wishes absent is never removed: bytes are dropped only on an explicit wish. One that was ready is never made again.
+// Fences come first: others wait for them.
 #pragma once
 
 #include <set>

@@ -1,7 +1,6 @@
 #include "controlplane/cli/node_drivers.h"
 
 #include <fmt/format.h>
-#include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -54,19 +53,16 @@ NodeFacts facts_of(const Config& config, NodeId id, std::string name) {
   return facts;
 }
 
-// What the host offers to servers: overcommitted cpus, and memory and disk less what is reserved.
-Status measure_host(const Config& config, const std::string& disks, NodeFacts& facts) {
+// What the host offers to servers: overcommitted cpus, and memory less what is reserved.
+Status measure_host(const Config& config, NodeFacts& facts) {
   struct sysinfo memory {};
-  struct statvfs disk {};
-  if (::sysinfo(&memory) != 0 || ::statvfs(disks.c_str(), &disk) != 0)
-    return {Errc::broken, fmt::format("cannot measure memory, or the file system of {}", disks)};
+  if (::sysinfo(&memory) != 0) return {Errc::broken, "cannot measure this machine's memory"};
   const auto left = [](std::uint64_t all, std::int64_t reserved) {
     return all > static_cast<std::uint64_t>(reserved) ? all - static_cast<std::uint64_t>(reserved) : 0;
   };
   facts.vcpus =
       static_cast<std::uint32_t>(std::max(1.0, std::thread::hardware_concurrency() * config.agent.cpu_ratio));
   facts.ram_mib = left(memory.totalram / 1024 * memory.mem_unit / 1024, config.agent.reserved_ram_mib);
-  facts.disk_gib = left(disk.f_blocks * disk.f_frsize >> 30, config.agent.reserved_disk_gib);
   return {};
 }
 
@@ -147,8 +143,8 @@ class HostNode final : public NodeSet {
 
   Status open(NodeId id, const api::Keyring& keyring) {
     NodeFacts facts = facts_of(config_, id, or_else(config_.agent.node, host_name()));
-    if (auto done = open_storage(); !done) return done;
-    if (auto done = measure_host(config_, disks(), facts); !done) return done;
+    if (auto done = measure_host(config_, facts); !done) return done;
+    if (auto done = open_storage(keyring.cloud(), id, facts); !done) return done;
     facts.boot_id = boot_id_ = boot_id_of(state_);
     simulated_ = std::make_unique<SimulatedHost>(facts.boot_id, facts.disk_gib);
     if (config_.agent.network == "ovs")
@@ -184,12 +180,18 @@ class HostNode final : public NodeSet {
     };
   }
 
-  Status open_storage() {
-    if (auto made = make_folders(disks(), 0711); !made) return made;
-    if (config_.agent.storage != "local") return {};
-    auto driver = storage::open_local_driver({.directory = disks(), .image_path = image_path()});
+  Status open_storage(CloudId cloud, NodeId node, NodeFacts& facts) {
+    if (config_.agent.storage != "local") return facts.disk_gib = static_cast<std::uint64_t>(config_.simulated.disk_gib), Status{};
+    auto driver = storage::open_local_driver({.directory = disks(),
+                                              .image_path = image_path(),
+                                              .owner = fmt::format("cloud {} node {}", cloud.str(), node.str()),
+                                              .record = state_.dir + "/disks-made",
+                                              .reserve_bytes = static_cast<std::uint64_t>(config_.agent.reserved_disk_gib) << 30});
     if (!driver) return driver.error();
     storage_ = std::move(*driver);
+    // One whose disks are not to be seen now offers none; its agent says why, and what there is once they are.
+    if (const auto have = storage_->observe()) facts.disk_gib = have->room_gib;
+    else say_("storage: " + have.error().text);
     return {};
   }
 

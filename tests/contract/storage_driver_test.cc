@@ -12,14 +12,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <thread>
 
 #include "agents/core/child_process.h"
 #include "agents/storage/local_driver.h"
+#include "agents/storage/plan.h"
 #include "tests/contract/storage_suite.h"
 
 #include <catch2/catch.hpp>  // last: its CHECK replaces ours
@@ -68,7 +72,7 @@ class LocalHost final : public ContractHost {
   }
   ~LocalHost() override {
     driver_.reset();
-    umount2((root_ + "/node").c_str(), MNT_DETACH);
+    for (const char* place : {"/node", "/node", "/aside"}) umount2((root_ + place).c_str(), MNT_DETACH);
     fs::remove_all(root_);
   }
 
@@ -77,6 +81,9 @@ class LocalHost final : public ContractHost {
     driver_.reset();
     LocalConfig config;
     config.directory = directory();
+    config.owner = owner;
+    config.record = root_ + "/record";
+    config.reserve_bytes = reserve_bytes;
     config.image_path = [this](ImageId id) -> Result<std::string> {
       const auto path = image_file(id);
       if (access(path.c_str(), R_OK) == 0) return path;
@@ -103,6 +110,18 @@ class LocalHost final : public ContractHost {
   void free_up() override { fs::remove(root_ + "/node/ballast"); }
 
   std::string directory() const { return root_ + "/node/store"; }
+  // The file system of the disks, taken away and put back: what is on it stays.
+  void unmount() {
+    REQUIRE(mount((root_ + "/node").c_str(), aside().c_str(), nullptr, MS_BIND, nullptr) == 0);
+    REQUIRE(umount2((root_ + "/node").c_str(), MNT_DETACH) == 0);
+  }
+  void mount_again() { REQUIRE(mount(aside().c_str(), (root_ + "/node").c_str(), nullptr, MS_BIND, nullptr) == 0); }
+  void make_read_only(bool on) {
+    const unsigned long how = on ? MS_REMOUNT | MS_RDONLY : static_cast<unsigned long>(MS_REMOUNT);
+    REQUIRE(mount("", (root_ + "/node").c_str(), nullptr, how, nullptr) == 0);
+  }
+  std::string owner = "cloud c1 node n1";
+  std::uint64_t reserve_bytes = 0;
   std::string image_file(ImageId id) const { return root_ + "/images/" + id.str(); }
 
   // A qcow2 whose first 2 MiB hold a pattern.
@@ -126,6 +145,12 @@ class LocalHost final : public ContractHost {
   }
 
  private:
+  std::string aside() {
+    const auto path = root_ + "/aside";
+    fs::create_directories(path);
+    return path;
+  }
+
   std::string root_;
   std::unique_ptr<Driver> driver_;
   std::map<ImageId, ImageRef> known_;
@@ -285,6 +310,164 @@ TEST_CASE("local: killed in the middle of a copy, it leaves nothing behind") {
   CHECK(entries(host.directory() + "/tmp") == 0);
   REQUIRE(host.driver().perform(action));
   CHECK(host.driver().observe()->disks.size() == 1);
+}
+
+// What the plan would have done by itself, step by step; what stood in the way last.
+Status settle(LocalHost& host, const Want& want) {
+  std::set<AnyId> skip;
+  Status last;
+  for (;;) {
+    const auto have = host.driver().observe();
+    if (!have) return have.error();
+    const auto action = next_action(want, *have, skip);
+    if (!action) return last;
+    if (auto done = host.driver().perform(*action); !done) last = done, skip.insert(action->disk.id);
+  }
+}
+
+TEST_CASE("local: a folder that is not the one with its disks is left alone, whatever it is") {
+  LocalHost host;
+  const auto made = create(1, DiskKind::volume, 1, std::nullopt);
+  REQUIRE(host.driver().perform(made));
+  run({"qemu-io", "-f", "qcow2", "-c", "write -P 0x5a 0 1M", host.driver().source(made.disk.id, made.disk.born).path});
+  Want want{{made.disk.id, made.disk}};
+  want.begin()->second.ready = true;
+  const auto nothing_is_done = [&](Errc code) {
+    const auto seen = host.driver().observe();
+    REQUIRE_FALSE(seen);
+    CHECK(seen.error().code == code);
+    CHECK(seen.error().text.find(host.directory()) != std::string::npos);
+    auto other = create(2, DiskKind::volume, 1, std::nullopt);
+    for (const Step step : {Step::create, Step::grow, Step::remove, Step::evict_image}) {
+      other.step = step;
+      CHECK_FALSE(host.driver().perform(other));
+    }
+    CHECK_FALSE(fs::exists(host.directory() + "/disks/" + fs::path(host.driver().source(other.disk.id, other.disk.born).path).filename().string()));
+  };
+  SECTION("its file system is not mounted, while it runs and from the start on") {
+    host.unmount();
+    nothing_is_done(Errc::not_found);
+    host.restart();
+    nothing_is_done(Errc::not_found);
+    CHECK_FALSE(fs::exists(host.directory()));  // nothing is made in the place where it would be mounted
+    host.mount_again();
+  }
+  SECTION("it is another node's") {
+    std::ofstream(host.directory() + "/identity") << "cloud c1 node n2";
+    nothing_is_done(Errc::denied);
+    host.restart();
+    nothing_is_done(Errc::denied);
+    std::ofstream(host.directory() + "/identity") << host.owner;
+  }
+  SECTION("its identity is lost") {
+    fs::rename(host.directory() + "/identity", host.directory() + "/identity.lost");
+    nothing_is_done(Errc::not_found);
+    fs::rename(host.directory() + "/identity.lost", host.directory() + "/identity");
+  }
+  // And back: nothing was lost.
+  REQUIRE(settle(host, want));
+  CHECK(host.driver().observe()->disks.size() == 1);
+  run({"qemu-io", "-r", "-f", "qcow2", "-c", "read -P 0x5a 0 1M", host.driver().source(made.disk.id, made.disk.born).path});
+}
+
+TEST_CASE("local: a folder that held disks before it was marked is marked, and one that was moved is known again") {
+  LocalHost host;
+  REQUIRE(host.driver().perform(create(1, DiskKind::volume, 1, std::nullopt)));
+  fs::remove(host.directory() + "/identity");
+  fs::remove(fs::path(host.directory()).parent_path().parent_path() / "record");
+  host.restart();
+  REQUIRE(host.driver().observe());
+  CHECK(host.driver().observe()->disks.size() == 1);
+  CHECK(fs::exists(host.directory() + "/identity"));
+}
+
+TEST_CASE("local: a disk that was ready is never made again; one whose image is not known is not made empty") {
+  LocalHost host;
+  auto ready = create(1, DiskKind::boot, 1, host.image()).disk;
+  ready.ready = true;
+  auto orphan = create(2, DiskKind::volume, 1, std::nullopt).disk;
+  orphan.unmakable = "image X, which it is made from, was deleted meanwhile";
+  REQUIRE(settle(host, {{ready.id, ready}, {orphan.id, orphan}}));
+  CHECK(host.driver().observe()->disks.empty());
+  const auto refused = host.driver().perform({.step = Step::create, .disk = orphan});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().text.find(orphan.unmakable) != std::string::npos);
+}
+
+TEST_CASE("local: a disk that cannot be read is neither gone nor in the others' way") {
+  LocalHost host;
+  for (std::uint64_t id : {1, 2}) REQUIRE(host.driver().perform(create(id, DiskKind::volume, 1, std::nullopt)));
+  const auto broken = create(1, DiskKind::volume, 1, std::nullopt).disk;
+  std::ofstream(host.driver().source(broken.id, broken.born).path) << "not a disk any more";
+  const auto have = host.driver().observe();
+  REQUIRE(have);
+  CHECK(have->disks.size() == 1);
+  REQUIRE(have->troubles.contains(broken.id));
+  Want want{{broken.id, broken}};
+  CHECK_FALSE(next_action(want, *have));
+  want.begin()->second.absent = true;  // not even that: nobody knows what it is
+  CHECK_FALSE(next_action(want, *have));
+}
+
+TEST_CASE("local: a full or read-only file system is said, and nothing more") {
+  LocalHost host;
+  REQUIRE(host.driver().perform(create(1, DiskKind::volume, 1, std::nullopt)));
+  SECTION("full") {
+    host.fill_up();
+    CHECK(host.driver().observe()->disks.size() == 1);
+    const auto refused = host.driver().perform(create(2, DiskKind::volume, 1, host.image()));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Errc::no_space);
+    host.free_up();
+  }
+  SECTION("read-only") {
+    host.make_read_only(true);
+    CHECK(host.driver().observe()->disks.size() == 1);
+    CHECK_FALSE(host.driver().perform(create(2, DiskKind::volume, 1, std::nullopt)));
+    host.restart();
+    CHECK(host.driver().observe()->disks.size() == 1);
+    host.make_read_only(false);
+  }
+  REQUIRE(host.driver().perform(create(2, DiskKind::volume, 1, host.image())));
+  CHECK(host.driver().observe()->disks.size() == 2);
+}
+
+TEST_CASE("local: the room of a node is what is free and what its own disks fill, less the reserve") {
+  LocalHost host(3000);
+  const auto empty = host.driver().observe()->room_gib;
+  CHECK(empty == 2);
+  std::ofstream(host.directory() + "/../foreign", std::ios::binary) << std::string(1100u << 20, 'x');
+  CHECK(host.driver().observe()->room_gib == 1);  // what others fill is not ours to promise
+  fs::remove(host.directory() + "/../foreign");
+  REQUIRE(host.driver().perform(create(1, DiskKind::volume, 2, std::nullopt)));
+  run({"qemu-io", "-f", "qcow2", "-c", "write 0 1100M", host.driver().source(AnyId{5, 1}, Born{3, 1}).path});
+  CHECK(host.driver().observe()->room_gib == empty);
+  host.reserve_bytes = 1ull << 30;
+  host.restart();
+  CHECK(host.driver().observe()->room_gib == empty - 1);
+}
+
+TEST_CASE("local: many disks of one image at once, and its removal") {
+  LocalHost host(200);
+  const auto image = host.image();
+  std::vector<std::thread> threads;
+  std::atomic<int> failed = 0;
+  for (std::uint64_t id = 1; id <= 8; ++id)
+    threads.emplace_back([&, id] {
+      if (!host.driver().perform(create(id, id % 2 ? DiskKind::boot : DiskKind::volume, 1, image))) ++failed;
+    });
+  for (auto& one : threads) one.join();
+  CHECK(failed == 0);
+  const auto have = host.driver().observe();
+  REQUIRE(have);
+  CHECK(have->disks.size() == 8);
+  CHECK(std::ranges::count_if(have->disks, [&](const auto& one) { return one.second.backing == image.id; }) == 4);
+  CHECK(entries(host.directory() + "/cache") == 1);
+  CHECK(entries(host.directory() + "/tmp") == 0);
+  const auto conflict = host.driver().perform({.step = Step::evict_image, .image = image.id});
+  REQUIRE_FALSE(conflict);
+  CHECK(conflict.error().code == Errc::conflict);
+  CHECK_FALSE(next_action({}, *have));
 }
 
 }  // namespace reprise::storage

@@ -224,7 +224,8 @@ class World {
       const Server* server = s.servers.find(id.as<ServerId>());
       const Volume* volume = s.volumes.find(id.as<VolumeId>());
       const bool known_gone = (server && server->disk_gone) || (volume && volume->gone);
-      if (disk.ready && !disk.absent && disks.contains({id, disk.born}) == known_gone) return fmt::format("{}: disk {} is to be seen", node.facts().name, id.str());
+      if (disk.ready && !disk.absent && disks.contains({id, disk.born}) == known_gone)
+        return fmt::format("{}: disk {} is to be seen", node.facts().name, id.str());
     }
     for (const auto& [key, server] : node.host().servers().servers) {
       const Server* row = s.servers.find(key.first);
