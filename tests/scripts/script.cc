@@ -107,6 +107,15 @@ class ScriptWorld {
       if (w.command == "guest-powers-off") one->host().guest_powers_off(server);
       else if (w.command == "kill-guest") one->host().kill_guest(server);
       else if (w.command == "deaf-guest") one->host().set_deaf(server, true);
+      else if (w.command == "suspend-guest") one->host().pause_guest(server, compute::Pause::by_hand);
+      else if (w.command == "resume-guest") one->host().pause_guest(server, compute::Pause::none);
+      else if (w.command == "fill-disks") one->host().set_full(true);
+      else if (w.command == "free-disks") one->host().set_full(false);
+      else if (w.command == "lose-disk") lose_disk(one->host(), labels_.id(w.subject));
+      else if (w.command == "break-network") one->host().set_network_trouble(labels_.id(w.subject).as<NetworkId>(), w.get("why", "it is broken"));
+      else if (w.command == "mend-network") one->host().set_network_trouble(labels_.id(w.subject).as<NetworkId>(), "");
+      else if (w.command == "blind") blind_[w.subject] = w.get("why", "it is not there");
+      else if (w.command == "see") blind_.erase(w.subject);
       else if (w.command == "fail") failing_[w.subject] = w.get("why", "it failed");
       else if (w.command == "mend") failing_.erase(w.subject);
       else return false;
@@ -126,9 +135,18 @@ class ScriptWorld {
       const auto at = failing_.find(std::string(agent_name(agent)) + "." + what);
       if (at == failing_.end()) return {};
       return {SimulatedFault::fails, {Errc::broken, at->second}};
+    }, .blind = [this](AgentKind agent) -> Status {
+      const auto at = blind_.find(agent_name(agent));
+      return at == blind_.end() ? Status{} : Status{Errc::not_found, at->second};
     }};
     nodes_.push_back(std::make_unique<sim::NodeProcess>(ground_, std::move(facts), std::move(disks), std::move(hooks)));
     nodes_.back()->start();
+  }
+
+  static void lose_disk(SimulatedHost& host, AnyId id) {
+    const auto disks = host.disks().disks;
+    for (const auto& [key, disk] : disks)
+      if (key.first == id) host.lose_disk(id, key.second);
   }
 
   // A copy of the node's first announcement comes out of the network only now.
@@ -201,6 +219,7 @@ class ScriptWorld {
   std::map<std::string, std::shared_ptr<SimulatedDisks>> pools_;
   std::vector<std::unique_ptr<sim::NodeProcess>> nodes_;
   std::map<std::string, std::string> failing_;
+  std::map<std::string, std::string> blind_;  // agents
   std::vector<std::string> lines_;
   std::string trouble_;
   std::uint64_t sent_ = 0;
