@@ -5,6 +5,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdlib>
 #include <future>
 #include <optional>
 
@@ -35,6 +36,8 @@ class Process final : public ProcessStatusSource {
  public:
   Process(Config config, StateFolder state) : config_(std::move(config)), state_(std::move(state)) {}
   ~Process() override { stop(); }
+  // Some thread of it does not end: nothing that it may use can be taken apart.
+  bool hangs() const { return hangs_; }
 
   Status start(std::function<void(const Error&)> broken);
   void stop();
@@ -64,6 +67,7 @@ class Process final : public ProcessStatusSource {
   std::unique_ptr<ControllerThread> controller_;
   std::unique_ptr<NodeSet> nodes_;
   std::unique_ptr<AgentHost> agents_;
+  bool hangs_ = false;
   Projection::WatchId agents_watch_ = 0;
 
   struct ApiParts {
@@ -271,7 +275,13 @@ void Process::stop() {
   if (api_ && api_->server) api_->server->stop(3s);
   if (agents_) {
     projection_->unwatch(agents_watch_);
-    agents_->stop();
+    if (!agents_->stop()) {
+      say("an action of the agents hangs (see `reprise status`): it is left to itself");
+      hangs_ = true;
+      // It goes on with what it stands on.
+      (void)agents_.release();
+      (void)nodes_.release();
+    }
   }
   if (controller_) controller_->stop();
   if (patrol_) patrol_->stop();
@@ -336,9 +346,10 @@ int run_serve(const ServeOptions& options) {
   ::pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);  // a second signal ends it at once
   process.stop();
   const std::lock_guard lock(mutex);
-  if (!broken) return exit_well;
-  spdlog::critical("{}", broken->text);
-  return fail(options.common, *broken);
+  if (broken) spdlog::critical("{}", broken->text);
+  const int code = broken ? fail(options.common, *broken) : exit_well;
+  if (process.hangs()) std::_Exit(code);
+  return code;
 }
 
 int run_wipe(const WipeOptions& options) {
