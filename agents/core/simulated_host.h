@@ -68,6 +68,7 @@ class SimulatedHost {
   void pause_guest(ServerId id, compute::Pause pause);
   // There is no room for what guests write: those that run stand still, until they are resumed with room.
   void set_full(bool full);
+  bool is_full() const { return std::lock_guard(mutex_), full_; }
   // A network that cannot be carried, and why; empty: it can.
   void set_network_trouble(NetworkId network, const std::string& why);
   // That disk is gone. False: it was not there.

@@ -158,6 +158,21 @@ void Checker::look_at_server(std::size_t node, const compute::ServerHave& server
 
 // ---- each record
 
+// Not where an agent can do nothing, but for one that comes back to where its disk is.
+void Checker::check_placed_well(const Record& record, const State& state) {
+  std::set<NodeId> just_now;
+  for (const auto& decision : record.decisions)
+    for (const auto& event : decision.events)
+      if (event.is<NodeTroubled>()) just_now.insert(event.as<NodeTroubled>().id);
+  for (const auto& decision : record.decisions)
+    for (const auto& event : decision.events) {
+      if (!event.is<ServerPlaced>() || evacuated_.contains(event.as<ServerPlaced>().id)) continue;
+      const Node* node = state.nodes.find(event.as<ServerPlaced>().node);
+      if (node && node->in_trouble() && !just_now.contains(node->id))
+        ground_.violate(fmt::format("server {} was placed on {}, whose agents can do nothing", event.as<ServerPlaced>().id.str(), node->name));
+    }
+}
+
 // A server that comes to a node has no disk there yet.
 void Checker::check_placed(const Record& record, const State& state) {
   std::set<ServerId> placed;
@@ -166,6 +181,7 @@ void Checker::check_placed(const Record& record, const State& state) {
       if (event.is<ServerPlaced>()) placed.insert(event.as<ServerPlaced>().id);
       if (event.is<ServerDiskReady>()) placed.erase(event.as<ServerDiskReady>().id);
     }
+  check_placed_well(record, state);
   for (const auto& id : placed)
     if (const Server* row = state.servers.find(id); row && row->disk_ready) ground_.violate("the disk of a former place counts: " + id.str());
 }

@@ -42,6 +42,7 @@ class Checker {
   void check_orphans(const State& state);
   void check_event(const Event& event, Seq seq, const State& state);
   void check_placed(const Record& record, const State& state);
+  void check_placed_well(const Record& record, const State& state);
   void check_spread(const Record& record, const State& state);
   void check_report(const Decision& decision, Seq seq);
   void check_released(const Decision& decision, Seq seq);

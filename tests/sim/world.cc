@@ -230,6 +230,7 @@ class World {
     for (const auto& [key, server] : node.host().servers().servers) {
       const Server* row = s.servers.find(key.first);
       const bool still = server.running && server.pause != compute::Pause::none;
+      if (server.pause == compute::Pause::io_error && !node.host().is_full()) return fmt::format("server {} has room, and stands still", key.first.str());
       if (row && !row->disk_gone && still != (row->status == ServerStatus::paused)) return fmt::format("server {} stands still: {}", key.first.str(), still);
     }
     return {};
