@@ -12,10 +12,27 @@ constexpr std::array<std::string_view, 9> formats = {"raw", "qcow2", "vmdk", "vd
                                                      "iso", "ami",   "aki",  "ari"};
 constexpr std::string_view qcow2_magic = "QFI\xfb";
 constexpr std::string_view vmdk_magic = "KDMV";
+constexpr std::string_view vmdk_descriptor = "# Disk DescriptorFile";
 constexpr std::string_view vdi_magic = "\x7f\x10\xda\xbe";
 constexpr std::string_view vhd_magic = "conectix";
 constexpr std::string_view iso_magic = "CD001";
 constexpr std::size_t iso_descriptor = 32768;
+constexpr std::string_view boot_signature = "\x55\xaa";
+constexpr std::size_t boot_signature_at = 510;
+
+struct Magic {
+  std::string_view bytes;
+  std::string_view format;
+};
+constexpr Magic at_begin[] = {{qcow2_magic, "qcow2"}, {vmdk_magic, "vmdk"}, {vmdk_descriptor, "vmdk"}, {vhd_magic, "vhd"},
+                              {"vhdxfile", "vhdx"},   {std::string_view("QED\0", 4), "qed"}};
+constexpr Magic compressed[] = {{"\x1f\x8b\x08", "gzip"},
+                                {std::string_view("\xfd" "7zXZ\0", 6), "xz"},
+                                {"\x28\xb5\x2f\xfd", "zstd"},
+                                {"BZh", "bzip2"},
+                                {"\x04\x22\x4d\x18", "lz4"},
+                                {"PK\x03\x04", "zip"},
+                                {"7z\xbc\xaf\x27\x1c", "7z"}};
 
 std::uint64_t big(std::string_view bytes, std::size_t at, int count) {
   std::uint64_t value = 0;
@@ -39,8 +56,26 @@ Error not_that(std::string_view format, std::string_view head) {
   const auto seen = detect_disk_format(head);
   if (seen.empty())
     return bad(fmt::format("the data is not {}: give the disk_format that it has, or 'raw'", format));
+  if (is_compression(seen))
+    return bad(fmt::format("the data is not {} but {}: decompress it first", format, seen));
+  if (!known_disk_format(seen))
+    return bad(fmt::format("the data is not {} but {}: convert it with 'qemu-img convert -O qcow2'", format, seen));
   return bad(
       fmt::format("the data is not {} but {}: create the image with disk_format '{}'", format, seen, seen));
+}
+
+bool is_iso(std::string_view head) {
+  return head.size() >= iso_descriptor + 6 && head.substr(iso_descriptor + 1, 5) == iso_magic;
+}
+
+// Another format than the claimed one, by its first bytes. Some leave room at their begin: what stands there counts.
+Status check_begin(std::string_view format, std::string_view head) {
+  const auto seen = detect_disk_format(head);
+  if (seen.empty() || seen == format) return {};
+  const bool disk = format == "raw" || format == "ami";
+  if (is_compression(seen) && (format == "aki" || format == "ari")) return {};
+  if (seen == "iso" && disk && head.substr(boot_signature_at, 2) == boot_signature) return {};
+  return not_that(format, head);
 }
 
 Result<std::uint64_t> sized(std::uint64_t bytes) {
@@ -97,7 +132,7 @@ Result<std::uint64_t> check_qcow2(std::string_view head) {
 
 Result<std::uint64_t> check_vmdk(std::string_view head) {
   if (!head.starts_with(vmdk_magic)) {
-    if (head.starts_with("# Disk DescriptorFile"))
+    if (head.starts_with(vmdk_descriptor))
       return bad("the vmdk is only a descriptor that names other files: export it as streamOptimized");
     return not_that("vmdk", head);
   }
@@ -137,7 +172,7 @@ Result<std::uint64_t> check_vhd(std::string_view footer) {
 }
 
 Result<std::uint64_t> check_iso(std::string_view head) {
-  if (head.size() < iso_descriptor + 2048 || head.substr(iso_descriptor + 1, 5) != iso_magic)
+  if (head.size() < iso_descriptor + 2048 || !is_iso(head))
     return not_that("iso", head);
   return sized(little(head, iso_descriptor + 80, 4) * 2048);
 }
@@ -149,12 +184,16 @@ bool known_disk_format(std::string_view format) {
 }
 
 std::string_view detect_disk_format(std::string_view head) {
-  if (head.starts_with(qcow2_magic)) return "qcow2";
-  if (head.starts_with(vmdk_magic)) return "vmdk";
-  if (head.starts_with(vhd_magic)) return "vhd";
+  for (const auto& magic : at_begin)
+    if (head.starts_with(magic.bytes)) return magic.format;
   if (head.size() >= 68 && head.substr(64, 4) == vdi_magic) return "vdi";
-  if (head.size() >= iso_descriptor + 6 && head.substr(iso_descriptor + 1, 5) == iso_magic) return "iso";
-  return "";
+  for (const auto& magic : compressed)
+    if (head.starts_with(magic.bytes)) return magic.format;
+  return is_iso(head) ? "iso" : "";
+}
+
+bool is_compression(std::string_view format) {
+  return std::any_of(std::begin(compressed), std::end(compressed), [&](const Magic& magic) { return magic.format == format; });
 }
 
 ImageCheck::ImageCheck(std::string_view format) : format_(format) { CHECK(known_disk_format(format)); }
@@ -162,29 +201,39 @@ ImageCheck::ImageCheck(std::string_view format) : format_(format) { CHECK(known_
 Status ImageCheck::feed(std::string_view bytes) {
   size_ += bytes.size();
   if (head_.size() < head_bytes) head_.append(bytes.substr(0, head_bytes - head_.size()));
-  if (format_ == "vhd") {
-    tail_.append(bytes.substr(bytes.size() - std::min(bytes.size(), tail_bytes)));
-    if (tail_.size() > tail_bytes) tail_.erase(0, tail_.size() - tail_bytes);
-  }
+  tail_.append(bytes.substr(bytes.size() - std::min(bytes.size(), tail_bytes)));
+  if (tail_.size() > tail_bytes) tail_.erase(0, tail_.size() - tail_bytes);
   if (head_checked_ || head_.size() < head_bytes) return {};
   head_checked_ = true;
-  const auto early = finish();
   // A vhd may have its only mark at the very end.
-  if (!early && format_ != "vhd") return early.error();
-  return {};
+  if (auto status = check_begin(format_, head_); !status || format_ == "vhd") return status;
+  const auto early = finish();
+  return early ? Status() : Status(early.error());
 }
 
-Result<std::uint64_t> ImageCheck::finish() const {
-  if (size_ == 0) return bad("the image is empty: send its data");
+Result<std::uint64_t> ImageCheck::check() const {
+  if (auto status = check_begin(format_, head_); !status) return status.error();
   if (format_ == "qcow2") return check_qcow2(head_);
   if (format_ == "vmdk") return check_vmdk(head_);
   if (format_ == "vdi") return check_vdi(head_);
   if (format_ == "iso") return check_iso(head_);
-  if (format_ == "vhd") {
-    if (tail_.size() == tail_bytes && tail_.starts_with(vhd_magic)) return check_vhd(tail_);
-    return not_that("vhd", head_);
-  }
+  if (format_ == "vhd") return has_vhd_footer() ? check_vhd(tail_) : Result<std::uint64_t>(not_that("vhd", head_));
+  if (has_vhd_footer()) return not_vhd();
   return size_;
+}
+
+Result<std::uint64_t> ImageCheck::finish() const {
+  if (size_ == 0) return bad("the image is empty: send its data");
+  auto result = check();
+  // A fixed one begins as anything.
+  if (!result && format_ != "vhd" && detect_disk_format(head_).empty() && has_vhd_footer()) return not_vhd();
+  return result;
+}
+
+bool ImageCheck::has_vhd_footer() const { return tail_.size() == tail_bytes && tail_.starts_with(vhd_magic); }
+
+Error ImageCheck::not_vhd() const {
+  return bad(fmt::format("the data is not {} but vhd: create the image with disk_format 'vhd'", format_));
 }
 
 }  // namespace reprise::api

@@ -1,68 +1,15 @@
 #include <random>
+#include <set>
 
 #include "controlplane/api/image_format.h"
 #include "tests/unit/api_catch.h"
+#include "tests/unit/image_samples.h"
 
 using namespace reprise;
 using namespace reprise::api;
+using namespace reprise::testing;
 
 namespace {
-
-void put_big(std::string& bytes, std::size_t at, std::uint64_t value, int count) {
-  for (int i = count - 1; i >= 0; --i, value >>= 8)
-    bytes[at + static_cast<std::size_t>(i)] = static_cast<char>(value);
-}
-
-void put_little(std::string& bytes, std::size_t at, std::uint64_t value, int count) {
-  for (int i = 0; i < count; ++i, value >>= 8)
-    bytes[at + static_cast<std::size_t>(i)] = static_cast<char>(value);
-}
-
-std::string qcow2(int version = 3) {
-  std::string bytes(200 * 1024, '\0');
-  bytes.replace(0, 4, "QFI\xfb");
-  put_big(bytes, 4, static_cast<std::uint64_t>(version), 4);
-  put_big(bytes, 20, 16, 4);
-  put_big(bytes, 24, 1 << 30, 8);
-  if (version == 3) put_big(bytes, 100, 104, 4);
-  return bytes;
-}
-
-std::string vmdk(std::string_view type = "streamOptimized") {
-  std::string bytes(2048, '\0');
-  bytes.replace(0, 4, "KDMV");
-  put_little(bytes, 4, 3, 4);
-  put_little(bytes, 12, 2048, 8);
-  put_little(bytes, 28, 1, 8);
-  put_little(bytes, 36, 1, 8);
-  const auto text = "# Disk DescriptorFile\nversion=1\ncreateType=\"" + std::string(type) + "\"\n";
-  bytes.replace(512, text.size(), text);
-  return bytes;
-}
-
-std::string vdi() {
-  std::string bytes(1024, '\0');
-  bytes.replace(64, 4, "\x7f\x10\xda\xbe");
-  put_little(bytes, 76, 1, 4);
-  put_little(bytes, 368, 1 << 20, 8);
-  return bytes;
-}
-
-std::string vhd() {
-  std::string bytes(4096, 'd');
-  std::string footer(512, '\0');
-  footer.replace(0, 8, "conectix");
-  put_big(footer, 48, 4096, 8);
-  put_big(footer, 60, 2, 4);
-  return bytes + footer;
-}
-
-std::string iso() {
-  std::string bytes(40960, '\0');
-  bytes.replace(32769, 5, "CD001");
-  put_little(bytes, 32768 + 80, 20, 4);
-  return bytes;
-}
 
 Result<std::uint64_t> check(std::string_view format, std::string_view bytes, std::size_t piece = 65536) {
   ImageCheck image(format);
@@ -99,6 +46,57 @@ TEST_CASE("image formats: what is something else is refused, and named") {
   std::size_t fed = 0;
   while (status.ok() && fed < 10 << 20) status = early.feed(std::string(4096, 'x')), fed += 4096;
   CHECK(fed == 128 * 1024);
+}
+
+// A sample of everything that is uploaded by mistake, under every format that can be claimed.
+TEST_CASE("image formats: no bytes pass for another format than theirs") {
+  auto dynamic_vhd = vhd().substr(4096, 512) + vhd();
+  put_big(dynamic_vhd, 60, 3, 4);
+  put_big(dynamic_vhd, dynamic_vhd.size() - 512 + 60, 3, 4);
+  auto disk = std::string(64 * 1024, '\0');  // with a boot sector
+  disk.replace(510, 2, "\x55\xaa");
+  auto hybrid = iso();
+  hybrid.replace(510, 2, "\x55\xaa");
+  auto hidden = iso();  // a disk in the room that an ISO 9660 leaves at its begin
+  hidden.replace(0, 32768, qcow2(), 0, 32768);
+  const auto packed = [](std::string_view magic) { return std::string(magic) + std::string(4096, 'z'); };
+  struct Sample {
+    const char* what;
+    std::string bytes;
+    std::set<std::string> passes;  // for these alone
+    const char* named;             // in the refusal
+  };
+  const Sample samples[] = {
+      {"qcow2 v3", qcow2(3), {"qcow2"}, "qcow2"},
+      {"qcow2 v2", qcow2(2), {"qcow2"}, "qcow2"},
+      {"vmdk", vmdk(), {"vmdk"}, "vmdk"},
+      {"vmdk's descriptor", "# Disk DescriptorFile\nversion=1\n", {}, "vmdk"},
+      {"vdi", vdi(), {"vdi"}, "vdi"},
+      {"fixed vhd", vhd(), {"vhd"}, "vhd"},
+      {"dynamic vhd", dynamic_vhd, {"vhd"}, "vhd"},
+      {"vhdx", packed("vhdxfile"), {}, "vhdx"},
+      {"qed", packed(std::string_view("QED\0", 4)), {}, "qed"},
+      {"iso", iso(), {"iso"}, "iso"},
+      {"iso that is a disk too", hybrid, {"iso", "raw", "ami"}, "iso"},
+      {"qcow2 hidden in an iso", hidden, {"qcow2"}, "qcow2"},
+      {"gzip", packed("\x1f\x8b\x08"), {"aki", "ari"}, "gzip"},
+      {"xz", packed(std::string_view("\xfd" "7zXZ\0", 6)), {"aki", "ari"}, "xz"},
+      {"zstd", packed("\x28\xb5\x2f\xfd"), {"aki", "ari"}, "zstd"},
+      {"bzip2", packed("BZh9"), {"aki", "ari"}, "bzip2"},
+      {"zip", packed("PK\x03\x04"), {"aki", "ari"}, "zip"},
+      {"disk", disk, {"raw", "ami", "aki", "ari"}, ""},
+      {"text", "hello", {"raw", "ami", "aki", "ari"}, ""},
+      {"zeros", std::string(300 * 1024, '\0'), {"raw", "ami", "aki", "ari"}, ""},
+  };
+  for (const auto& sample : samples)
+    for (const auto* format : {"raw", "qcow2", "vmdk", "vdi", "vhd", "iso", "ami", "aki", "ari"})
+      for (const std::size_t piece : {std::size_t{3}, std::size_t{65536}}) {
+        INFO(sample.what << " as " << format);
+        const auto result = check(format, sample.bytes, piece);
+        CHECK(result.ok() == sample.passes.contains(format));
+        if (!result && sample.named != std::string_view(format) && *sample.named)
+          CHECK(result.error().text.find(std::string("but ") + sample.named) != std::string::npos);
+      }
 }
 
 TEST_CASE("image formats: a qcow2 that reaches outside itself is refused") {
