@@ -106,7 +106,7 @@ void take_fixed_ips(Fields& port, CreatePort& intent) {
     if (const auto subnet = ip.optional_id("subnet_id")) wish.subnet = subnet->as<SubnetId>();
     if (const auto text = ip.optional_string("ip_address", 1, 64)) {
       const auto address = Ipv4::parse(*text);
-      if (!address) ip.fail("ip_address", fmt::format("'{}' is not an IPv4 address", *text));
+      if (!address || !*address) ip.fail("ip_address", fmt::format("'{}' is not a host's IPv4 address", *text));
       wish.address = address.value_or(Ipv4{});
     }
     if (ip.kind("subnet_id") == JsonKind::absent && ip.kind("ip_address") == JsonKind::absent)

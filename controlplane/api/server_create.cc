@@ -153,8 +153,8 @@ void ServerRequest::read_nic(Fields& nic, CreateServer& intent) {
   } else if (network) {
     request.network = network->as<NetworkId>();
     request.port = ask_.new_id<PortId>();
-    if (const auto wished = Ipv4::parse(address)) request.address = *wished;
-    else if (!address.empty()) nic.fail("fixed_ip", "is not an IPv4 address");
+    if (const auto wished = Ipv4::parse(address); wished && *wished) request.address = *wished;
+    else if (!address.empty()) nic.fail("fixed_ip", "is not a host's IPv4 address");
   } else {
     nic.fail("uuid", "is required when no port is given");
   }

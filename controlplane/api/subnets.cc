@@ -72,7 +72,7 @@ Response list_subnets(Ask& ask) {
 
 Ipv4 take_address(Fields& fields, std::string_view key, const std::string& text) {
   const auto address = Ipv4::parse(text);
-  if (!address) fields.fail(key, fmt::format("'{}' is not an IPv4 address", text));
+  if (!address || !*address) fields.fail(key, fmt::format("'{}' is not a host's IPv4 address", text));
   return address.value_or(Ipv4{});
 }
 

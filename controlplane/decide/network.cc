@@ -70,6 +70,38 @@ Events remove(const State& s, const DeleteNetwork& i, const Context& c) {
 namespace subnet {
 namespace {
 
+// Ranges of which no host of a network has an address (RFC 6890), and why.
+struct Reserved {
+  AddressRange range;
+  const char* cidr;
+  const char* why;
+};
+constexpr Reserved reserved_ranges[] = {
+    {{{0x00000000}, {0x00ffffff}}, "0.0.0.0/8", "means 'this host'"},
+    {{{0x7f000000}, {0x7fffffff}}, "127.0.0.0/8", "is every host's loopback"},
+    {{{0xa9fe0000}, {0xa9feffff}}, "169.254.0.0/16", "is link-local, and the metadata service's"},
+    {{{0xe0000000}, {0xefffffff}}, "224.0.0.0/4", "is for multicast"},
+    {{{0xf0000000}, {0xffffffff}}, "240.0.0.0/4", "is reserved, with the broadcast address at its end"},
+};
+const Reserved* reserved(Ipv4 first, Ipv4 last) {
+  for (const auto& one : reserved_ranges)
+    if (first <= one.range.last && one.range.first <= last) return &one;
+  return nullptr;
+}
+
+// Name servers that no guest can ask, or that are named twice.
+std::optional<Events> refuse_dns(const std::vector<Ipv4>& servers) {
+  std::set<Ipv4> seen;
+  for (const auto server : servers) {
+    if (const auto* range = reserved(server, server))
+      return refuse(Refusal::bad_range, fmt::format("Invalid input for dns_nameservers: {} cannot be asked, {} {}.", server.str(),
+                                                    range->cidr, range->why));
+    if (!seen.insert(server).second)
+      return refuse(Refusal::bad_range, fmt::format("Invalid input for dns_nameservers: {} is named twice.", server.str()));
+  }
+  return std::nullopt;
+}
+
 bool overlap(const Subnet& row, const CreateSubnet& i, Ipv4 last) { return row.base <= last && i.base <= row.last(); }
 
 std::optional<Events> refuse_ranges(const CreateSubnet& i, Ipv4 last) {
@@ -79,9 +111,12 @@ std::optional<Events> refuse_ranges(const CreateSubnet& i, Ipv4 last) {
   const std::uint32_t mask = ~0u << (32 - i.prefix);
   if ((i.base.value & ~mask) != 0)
     return bad(fmt::format("{}/{} has host bits set; the network is {}/{}.", i.base.str(), i.prefix, Ipv4{i.base.value & mask}.str(), i.prefix));
+  if (const auto* range = reserved(i.base, last))
+    return bad(fmt::format("A subnet {}/{} is not possible: {} {}. Choose a private range, such as 10.0.0.0/24.", i.base.str(), i.prefix,
+                           range->cidr, range->why));
   const auto inside = [&](Ipv4 address) { return address > i.base && address < last; };
   if (i.gateway && !inside(i.gateway))
-    return bad(fmt::format("Gateway {} is not an address of {}/{}.", i.gateway.str(), i.base.str(), i.prefix));
+    return bad(fmt::format("Gateway is not valid on subnet: {} is not an address of {}/{}.", i.gateway.str(), i.base.str(), i.prefix));
   Ipv4 before;
   for (const auto& pool : i.pools) {
     if (!inside(pool.first) || !inside(pool.last) || pool.last < pool.first)
@@ -138,6 +173,7 @@ Events create(const State& s, const CreateSubnet& i, const Context& c) {
   if (auto over = over_quota(s, network->project, Resource::subnets, 1)) return *over;
   const Ipv4 last{i.base.value | (i.prefix >= 32 ? 0u : ~0u >> i.prefix)};
   if (auto refused = refuse_ranges(i, last)) return *refused;
+  if (auto refused = refuse_dns(i.dns)) return *refused;
   const Subnet* other = nullptr;
   s.subnets.each_by(Subnet::by_network, encode_key(i.network), [&](const Subnet& row) {
     if (overlap(row, i, last)) other = &row;
@@ -161,6 +197,8 @@ Events update(const State& s, const UpdateSubnet& i, const Context& c) {
   if (!subnet || !c.sees(subnet->project))
     return refuse(Refusal::no_such_subnet, fmt::format("Subnet {} could not be found.", i.id.str()), i.id.as<AnyId>());
   if (!c.rights.member) return needs_member("Changing a subnet");
+  if (i.dns != subnet->dns)  // one of before this rule may stay
+    if (auto refused = refuse_dns(i.dns)) return *refused;
   return {SubnetUpdated{.id = i.id, .name = i.name, .description = i.description, .dns = i.dns}};
 }
 

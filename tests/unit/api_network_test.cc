@@ -128,6 +128,47 @@ TEST_CASE("A subnet: neutron's defaults, its own choices, and what is refused", 
   CHECK(rig.ask("GET", path).status() == 404);
 }
 
+// Each address that no host can have, in each place that takes one, by each way in.
+TEST_CASE("Addresses that cannot be are refused wherever one is given", "[network]") {
+  ApiRig rig;
+  const auto net = add_network(rig);
+  for (const char* cidr : {"0.0.0.0/8", "0.1.0.0/16", "127.0.0.0/8", "127.1.2.0/24", "169.254.0.0/16", "169.254.169.0/24",
+                           "224.0.0.0/24", "239.255.255.0/24", "240.0.0.0/8", "255.255.255.0/24", "0.0.0.0/0", "128.0.0.0/1",
+                           "10.2.0.0/31", "10.2.0.0/32"})
+    for (const char* dhcp : {"true", "false"}) {
+      INFO(cidr << " dhcp " << dhcp);
+      const auto refused = add_subnet(rig, net, fmt::format(R"("cidr":"{}","enable_dhcp":{})", cidr, dhcp));
+      CHECK(refused.status() == 400);
+      CHECK(message(refused).size() > 10);
+    }
+  const char* nobodys[] = {"0.0.0.0", "0.0.0.1", "127.0.0.1", "169.254.169.254", "224.0.0.1", "240.0.0.1", "255.255.255.255",
+                           "10.2.0.0", "10.2.0.255", "256.1.1.1", "10.2.0", "10.2.0.01", "fd00::1"};
+  const auto subnet = [&](const std::string& more) { return add_subnet(rig, net, R"("cidr":"10.2.0.0/24",)" + more); };
+  const auto good = subnet(R"("name":"good")");
+  REQUIRE(good.status() == 201);
+  const auto other = add_network(rig);
+  for (const std::string address : nobodys) {
+    INFO(address);
+    const bool outside = !address.starts_with("10.2.0.") || address == "10.2.0.01";
+    const auto elsewhere = [&](const std::string& more) { return add_subnet(rig, other, R"("cidr":"10.2.0.0/24",)" + more); };
+    CHECK(elsewhere(fmt::format(R"("gateway_ip":"{}")", address)).status() == 400);
+    CHECK(elsewhere(fmt::format(R"("allocation_pools":[{{"start":"{}","end":"10.2.0.9"}}])", address)).status() == 400);
+    CHECK(elsewhere(fmt::format(R"("allocation_pools":[{{"start":"10.2.0.9","end":"{}"}}])", address)).status() == 400);
+    CHECK(add_port(rig, net, fmt::format(R"(,"fixed_ips":[{{"ip_address":"{}"}}])", address)).status() == 400);
+    CHECK(add_port(rig, net, fmt::format(R"(,"fixed_ips":[{{"subnet_id":"{}","ip_address":"{}"}}])", good.text("subnet.id"), address))
+              .status() == 400);
+    if (!outside) continue;  // a network's own or broadcast address is a name server's somewhere else
+    const auto dns = fmt::format(R"("dns_nameservers":["{}"])", address);
+    CHECK(elsewhere(dns).status() == 400);
+    CHECK(rig.ask("PUT", v2 + "/subnets/" + good.text("subnet.id"), fmt::format(R"({{"subnet":{{{}}}}})", dns)).status() == 400);
+  }
+  CHECK(subnet(R"("dns_nameservers":["9.9.9.9","9.9.9.9"])").status() == 400);
+  for (const char* mac : {"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:00:00:00:01", "fa:16:3e:00:00", "x"})
+    CHECK(add_port(rig, net, fmt::format(R"(,"mac_address":"{}")", mac)).status() == 400);
+  CHECK(rig.ask("GET", v2 + "/subnets").size("subnets") == 1);
+  CHECK(rig.ask("GET", v2 + "/ports?device_owner=").size("ports") == 0);
+}
+
 TEST_CASE("A port: any address, a wished one, none; never one twice", "[network]") {
   ApiRig rig;
   const auto net = add_network(rig);
