@@ -13,7 +13,7 @@ const char* refusal_name(Refusal refusal) {
     NAME(image_not_active) NAME(flavor_too_small) NAME(address_taken) NAME(address_outside) NAME(no_address_left)
     NAME(mac_taken) NAME(no_vlan_left) NAME(vlan_taken) NAME(overlaps) NAME(bad_range) NAME(port_bound)
     NAME(no_network_given) NAME(other_node) NAME(already_attached) NAME(not_attached) NAME(too_many_disks) NAME(sealed)
-    NAME(key_repeated)
+    NAME(key_repeated) NAME(unbootable_format) NAME(too_many_ports)
 #undef NAME
   }
   return "?";

@@ -42,6 +42,8 @@ enum class Refusal : std::uint16_t {
   too_many_disks,
   sealed,                  // the log was sealed
   key_repeated,            // the client's key was used with the same body: `object` is the first intent
+  unbootable_format,       // of an image: no node makes a disk of it
+  too_many_ports,          // for one server
 };
 const char* refusal_name(Refusal refusal);
 

@@ -74,8 +74,10 @@ void token_revoked(State& s, const TokenRevoked& e, const Meta&) {
 
 void quota_set(State& s, const QuotaSet& e, const Meta&) {
   if (!s.quotas.contains(e.project)) s.quotas.insert({.project = e.project});
-  s.quotas.edit(e.project).limits = {e.instances, e.cores,    e.ram_mib, e.volumes, e.gigabytes,
-                                     e.networks,  e.subnets, e.ports,   e.key_pairs};
+  std::vector<std::int64_t> limits{e.instances, e.cores,    e.ram_mib, e.volumes, e.gigabytes,
+                                   e.networks,  e.subnets, e.ports,   e.key_pairs};
+  if (e.says_images) limits.insert(limits.end(), {e.images, e.image_bytes});
+  s.quotas.edit(e.project).limits = std::move(limits);
 }
 
 }  // namespace reprise::identity

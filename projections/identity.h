@@ -136,9 +136,13 @@ struct RevokedToken {
   void indexes(Emit&& emit) const { emit(by_expiry, KeyWriter().time(expires_ms)); }
 };
 
-// What can be counted per project. The order is that of Quota::limits and Usage::used.
-enum class Resource : std::uint8_t { instances, cores, ram_mib, volumes, gigabytes, networks, subnets, ports, key_pairs };
-inline constexpr std::size_t resource_count = 9;
+// What is limited per project. The order is that of Quota::limits and, up to counted_resources, of Usage::used.
+enum class Resource : std::uint8_t {
+  instances, cores, ram_mib, volumes, gigabytes, networks, subnets, ports, key_pairs, images, image_bytes
+};
+inline constexpr std::size_t resource_count = 11;
+// Those of them that Usage counts as rows change. The images of a project are few: summed up when it is asked.
+inline constexpr std::size_t counted_resources = 9;
 const char* resource_name(Resource resource);
 
 // Limits that were set for a project; one without a row has the defaults. -1 is unlimited.
@@ -155,8 +159,9 @@ struct Quota {
   template <class S, class F>
   static void fields(S& s, F&& f) { f(1, "project", s.project), f(2, "limits", s.limits); }
 };
-// nova's, cinder's and neutron's own defaults, a little wider.
-inline constexpr std::array<std::int64_t, resource_count> default_limits = {200, 400, 512 * 1024, 200, 10'000, 100, 100, 500, 100};
+// nova's, cinder's, neutron's and glance's own defaults, a little wider.
+inline constexpr std::array<std::int64_t, resource_count> default_limits = {
+    200, 400, 512 * 1024, 200, 10'000, 100, 100, 500, 100, 500, std::int64_t{2} << 40};
 
 // What a project uses: made from the rows themselves as they change (usage.cc), so it cannot drift.
 struct Usage {

@@ -9,7 +9,7 @@ namespace {
 
 struct Share {
   ProjectId project;
-  std::array<std::int64_t, resource_count> used{};
+  std::array<std::int64_t, counted_resources> used{};
   NodeUse on_node;
 
   std::int64_t& operator[](Resource resource) { return used[static_cast<std::size_t>(resource)]; }
@@ -56,10 +56,10 @@ Share share(const Keypair& row) {
 
 void add_project(State& state, const Share& share, std::int64_t sign) {
   if (!state.usage.contains(share.project))
-    state.usage.insert({.project = share.project, .used = std::vector<std::int64_t>(resource_count)});
+    state.usage.insert({.project = share.project, .used = std::vector<std::int64_t>(counted_resources)});
   Usage& usage = state.usage.edit(share.project);
   bool any = false;
-  for (std::size_t i = 0; i < resource_count; ++i) {
+  for (std::size_t i = 0; i < counted_resources; ++i) {
     usage.used[i] += sign * share.used[i];
     CHECK(usage.used[i] >= 0);
     any = any || usage.used[i] != 0;
@@ -90,12 +90,12 @@ void count(State& state, const Row* before, const Row* after) {
 }
 
 template <class Row>
-void recount(const Table<Row>& table, std::map<ProjectId, std::array<std::int64_t, resource_count>>& projects,
+void recount(const Table<Row>& table, std::map<ProjectId, std::array<std::int64_t, counted_resources>>& projects,
              std::map<NodeId, NodeUse>& nodes) {
   table.each([&](const Row& row) {
     const Share part = share(row);
     auto& used = projects[part.project];
-    for (std::size_t i = 0; i < resource_count; ++i) used[i] += part.used[i];
+    for (std::size_t i = 0; i < counted_resources; ++i) used[i] += part.used[i];
     if (!part.on_node.node) return;
     NodeUse& use = nodes[part.on_node.node];
     use.node = part.on_node.node;
@@ -117,7 +117,7 @@ void count_usage(State& state, const Port* before, const Port* after) { count(st
 void count_usage(State& state, const Keypair* before, const Keypair* after) { count(state, before, after); }
 
 std::string check_counters(const State& state) {
-  std::map<ProjectId, std::array<std::int64_t, resource_count>> projects;
+  std::map<ProjectId, std::array<std::int64_t, counted_resources>> projects;
   std::map<NodeId, NodeUse> nodes;
   recount(state.servers, projects, nodes);
   recount(state.volumes, projects, nodes);
@@ -128,7 +128,7 @@ std::string check_counters(const State& state) {
   std::string wrong;
   for (const auto& [project, used] : projects) {
     const Usage* row = state.usage.find(project);
-    for (std::size_t i = 0; i < resource_count; ++i) {
+    for (std::size_t i = 0; i < counted_resources; ++i) {
       const std::int64_t counted = row ? row->used[i] : 0;
       if (counted != used[i])
         wrong += fmt::format("project {}: {} counted {}, but its rows make {}\n", project.str(),
@@ -154,6 +154,8 @@ const char* resource_name(Resource resource) {
     case Resource::subnets: return "subnets";
     case Resource::ports: return "ports";
     case Resource::key_pairs: return "key_pairs";
+    case Resource::images: return "images";
+    case Resource::image_bytes: return "image_bytes";
   }
   return "?";
 }

@@ -21,6 +21,9 @@ namespace reprise {
 
 struct State;
 
+// What a server can have attached: /dev/vdb to /dev/vdz.
+inline constexpr std::size_t volumes_per_server_max = 25;
+
 struct Volume {
   using Key = VolumeId;
   static constexpr std::uint8_t table = 16;

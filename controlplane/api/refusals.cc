@@ -35,12 +35,14 @@ int refusal_status(Service service, Refusal refusal, bool own) {
     case Refusal::no_valid_host:
     case Refusal::other_node:
     case Refusal::already_attached:
+    case Refusal::unbootable_format:
       return 400;
     case Refusal::actor_unknown:
       return 401;
     case Refusal::not_allowed:
     case Refusal::protected_image:
     case Refusal::too_many_disks:
+    case Refusal::too_many_ports:
       return 403;
     case Refusal::no_such_project:
     case Refusal::no_such_user:

@@ -35,6 +35,13 @@ std::int64_t quota_limit(const State& state, ProjectId project, Resource resourc
 
 std::int64_t quota_used(const State& state, ProjectId project, Resource resource) {
   const auto i = static_cast<std::size_t>(resource);
+  if (i >= counted_resources) {
+    std::int64_t images = 0, bytes = 0;
+    state.images.each_by(Image::by_project, encode_key(project), [&](const Image& row) {
+      return ++images, bytes += static_cast<std::int64_t>(row.size), true;
+    });
+    return resource == Resource::images ? images : bytes;
+  }
   const Usage* usage = state.usage.find(project);
   return usage && i < usage->used.size() ? usage->used[i] : 0;
 }
@@ -43,11 +50,19 @@ std::optional<Events> over_quota(const State& state, ProjectId project, Resource
   const auto limit = quota_limit(state, project, resource);
   if (limit < 0) return std::nullopt;
   const auto used = quota_used(state, project, resource);
-  if (used + more <= limit) return std::nullopt;
+  if (more <= limit - used) return std::nullopt;  // in this order no sum runs over
   return refuse(Refusal::quota_exceeded,
                 fmt::format("Quota exceeded for {}: requested {}, but already used {} of {}. Delete something, or ask an "
                             "admin to raise the quota.",
                             resource_name(resource), more, used, limit));
+}
+
+std::optional<Events> refuse_format(const Image& image, AnyId object) {
+  const auto& format = image.disk_format;
+  if (format == "raw" || format == "qcow2" || format.empty()) return std::nullopt;
+  return refuse(Refusal::unbootable_format, fmt::format("Image {} has the disk_format {}: disks are made of raw and qcow2 images here. Convert it "
+                                                        "with 'qemu-img convert -O qcow2' and upload it as another image.", image.id.str(), format),
+                object);
 }
 
 }  // namespace reprise

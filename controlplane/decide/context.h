@@ -41,6 +41,11 @@ std::optional<Events> over_quota(const State& state, ProjectId project, Resource
 std::int64_t quota_limit(const State& state, ProjectId project, Resource resource);
 std::int64_t quota_used(const State& state, ProjectId project, Resource resource);
 
+// Nodes make disks of raw and qcow2 images alone: said before, not by the node. Nothing: it can be.
+std::optional<Events> refuse_format(const Image& image, AnyId object);
+
+inline constexpr std::size_t ports_per_server_max = 16;
+
 // By when the next step of a transient state must have happened (milliseconds of log time).
 namespace deadline {
 inline constexpr std::int64_t boot_ms = 600'000;

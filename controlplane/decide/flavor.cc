@@ -28,6 +28,7 @@ namespace keypair {
 Events create(const State& s, const CreateKeypair& i, const Context& c) {
   if (!c.rights.member) return refuse(Refusal::not_allowed, "Creating a key pair needs the role member.");
   if (i.user != c.user() && !c.rights.admin) return refuse(Refusal::not_allowed, "Only an admin may make key pairs for others.");
+  if (!s.users.contains(i.user)) return refuse(Refusal::no_such_user, fmt::format("Could not find user: {}.", i.user.hex()));
   if (s.keypairs.contains({i.user, i.name}))
     return refuse(Refusal::name_taken, fmt::format("Key pair '{}' already exists.", i.name));
   if (auto over = over_quota(s, c.project(), Resource::key_pairs, 1)) return *over;

@@ -1,4 +1,5 @@
 #include "controlplane/decide/decide.h"
+#include "projections/references.h"
 
 namespace reprise::identity {
 namespace {
@@ -60,13 +61,17 @@ Events delete_project(const State& s, const DeleteProject& i, const Context& c) 
   if (!c.rights.admin) return not_admin("delete projects");
   if (!s.projects.contains(i.id)) return no_project(i.id);
   if (i.id == c.project()) return refuse(Refusal::in_use, "A project cannot delete itself; use another project's token.");
-  if (const Usage* usage = s.usage.find(i.id)) {
-    std::string what;
-    for (std::size_t r = 0; r < resource_count; ++r)
-      if (usage->used[r]) what += fmt::format(" {} {}", usage->used[r], resource_name(static_cast<Resource>(r)));
-    return refuse(Refusal::in_use, fmt::format("The project still has:{}. Delete them first.", what), i.id.as<AnyId>());
-  }
-  return {ProjectDeleted{.id = i.id}};
+  std::string owned;
+  for (const auto& [table, count] : owned_by(s, i.id)) owned += fmt::format("{} {} {}", owned.empty() ? "" : ",", count, table);
+  if (!owned.empty())
+    return refuse(Refusal::in_use, fmt::format("The project still has:{}. Delete them first.", owned), i.id.as<AnyId>());
+  Events events;
+  s.users.each([&](const User& row) {
+    if (row.default_project == i.id)
+      events.push_back(UserUpdated{.id = row.id, .name = row.name, .enabled = row.enabled, .email = row.email, .description = row.description});
+  });
+  events.push_back(ProjectDeleted{.id = i.id});
+  return events;
 }
 
 Events create_user(const State& s, const CreateUser& i, const Context& c) {
@@ -145,11 +150,20 @@ Events revoke_token(const State& s, const RevokeToken& i, const Context& c) {
 Events set_quota(const State& s, const SetQuota& i, const Context& c) {
   if (!c.rights.admin) return not_admin("set quotas");
   if (!s.projects.contains(i.project)) return no_project(i.project);
-  for (const auto limit : {i.instances, i.cores, i.ram_mib, i.volumes, i.gigabytes, i.networks, i.subnets, i.ports, i.key_pairs})
+  QuotaSet set{.project = i.project, .instances = i.instances, .cores = i.cores, .ram_mib = i.ram_mib,
+               .volumes = i.volumes, .gigabytes = i.gigabytes, .networks = i.networks, .subnets = i.subnets,
+               .ports = i.ports, .key_pairs = i.key_pairs, .images = i.images, .image_bytes = i.image_bytes,
+               .says_images = i.says_images};
+  const Quota* quota = s.quotas.find(i.project);
+  if (!i.says_images && quota && quota->limits.size() > counted_resources) {
+    set.images = quota_limit(s, i.project, Resource::images);
+    set.image_bytes = quota_limit(s, i.project, Resource::image_bytes);
+    set.says_images = true;
+  }
+  for (const auto limit : {i.instances, i.cores, i.ram_mib, i.volumes, i.gigabytes, i.networks, i.subnets, i.ports, i.key_pairs,
+                           set.images, set.image_bytes})
     if (limit < -1) return refuse(Refusal::bad_range, fmt::format("A quota of {} is not possible: -1 is unlimited.", limit));
-  return {QuotaSet{.project = i.project, .instances = i.instances, .cores = i.cores, .ram_mib = i.ram_mib,
-                   .volumes = i.volumes, .gigabytes = i.gigabytes, .networks = i.networks, .subnets = i.subnets,
-                   .ports = i.ports, .key_pairs = i.key_pairs}};
+  return {std::move(set)};
 }
 
 }  // namespace reprise::identity

@@ -1,4 +1,5 @@
 #include "controlplane/decide/decide.h"
+#include "projections/references.h"
 
 namespace reprise::image {
 namespace {
@@ -22,6 +23,29 @@ std::optional<Events> not_mine(const Image& image, const Context& c) {
   return std::nullopt;
 }
 
+// Who needs its bytes, and what to do; empty: nobody. Disks are filled from it once; direct boot reads kernel and
+// ramdisk at every start.
+std::string user_of(const State& s, ImageId id) {
+  std::string user;
+  s.servers.each_by(Server::by_image, encode_key(id), [&](const Server& row) {
+    if (needs_image(row) || (row.tenure == Tenure::placed && !row.disk_ready))
+      user = fmt::format("the disk of server {} is being made of it; wait until the server is ACTIVE, or delete the server first", row.id.str());
+    return user.empty();
+  });
+  if (!user.empty()) return user;
+  s.volumes.each_by(Volume::by_image, encode_key(id), [&](const Volume& row) {
+    if (needs_image(row))
+      user = fmt::format("volume {} is being made of it; wait until the volume is available, or delete the volume first", row.id.str());
+    return user.empty();
+  });
+  if (!user.empty()) return user;
+  s.servers.each([&](const Server& row) {
+    if (user.empty() && (row.kernel == id || row.ramdisk == id))
+      user = fmt::format("server {} starts with it as its {}; delete the server first", row.id.str(), row.kernel == id ? "kernel" : "ramdisk");
+  });
+  return user;
+}
+
 }  // namespace
 
 Events create(const State& s, const CreateImage& i, const Context& c) {
@@ -29,6 +53,7 @@ Events create(const State& s, const CreateImage& i, const Context& c) {
   if (i.visibility == Visibility::public_ && !c.rights.admin)
     return refuse(Refusal::not_allowed, "Only an admin may make an image public; use visibility private, shared or community.");
   if (s.images.contains(i.id)) return refuse(Refusal::id_taken, fmt::format("Image ID {} already exists!", i.id.str()));
+  if (auto over = over_quota(s, c.project(), Resource::images, 1)) return *over;
   return {ImageCreated{.id = i.id, .name = i.name, .disk_format = i.disk_format, .container_format = i.container_format,
                        .visibility = i.visibility, .protected_ = i.protected_, .min_disk_gib = i.min_disk_gib,
                        .min_ram_mib = i.min_ram_mib, .properties = i.properties, .tags = i.tags, .project = c.project()}};
@@ -38,9 +63,16 @@ Events store(const State& s, const StoreImage& i, const Context& c) {
   const Image* image = visible(s, i.id, c);
   if (!image) return no_image(i.id);
   if (auto refused = not_mine(*image, c)) return *refused;
+  if (i.born && i.born != image->born)
+    return refuse(Refusal::no_such_image, fmt::format("The image that these bytes were sent for was deleted meanwhile, and image {} "
+                                                      "made anew: send them again if they are for this one.", i.id.str()), image->object());
   if (image->status != ImageStatus::queued)
     return refuse(Refusal::wrong_state, "Image status transition from active to saving is not allowed: its data is there "
                                         "already. Create a new image for other data.", image->object());
+  if (!i.disk_format.empty() && i.disk_format != image->disk_format)
+    return refuse(Refusal::wrong_state, fmt::format("The disk_format of image {} was changed to {} while its data came as {}: send them again.",
+                                                    i.id.str(), image->disk_format, i.disk_format), image->object());
+  if (auto over = over_quota(s, image->project, Resource::image_bytes, static_cast<std::int64_t>(i.size))) return *over;
   return {ImageStored{.id = i.id, .size = i.size, .virtual_size = i.virtual_size, .md5 = i.md5, .sha512 = i.sha512}};
 }
 
@@ -66,14 +98,8 @@ Events remove(const State& s, const DeleteImage& i, const Context& c) {
     return refuse(Refusal::protected_image,
                   fmt::format("Image {} is protected and cannot be deleted; set protected to false first.", i.id.str()),
                   image->object());
-  // Direct boot reads kernel and ramdisk at every start: they stay as long as a server needs them.
-  std::string user;
-  s.servers.each([&](const Server& row) {
-    if (row.kernel == i.id || row.ramdisk == i.id || (row.image == i.id && row.tenure == Tenure::placed && !row.disk_ready))
-      user = row.id.str();
-  });
-  if (!user.empty())
-    return refuse(Refusal::in_use, fmt::format("Image {} is in use by server {}; delete that first.", i.id.str(), user),
+  if (const auto user = user_of(s, i.id); !user.empty())
+    return refuse(Refusal::in_use, fmt::format("Image {} could not be deleted because it is in use: {}.", i.id.str(), user),
                   image->object());
   return {ImageDeleted{.id = i.id}};
 }

@@ -69,6 +69,7 @@ std::uint64_t boot_disk_gib(const Flavor& flavor, const Image& image) {
 std::optional<Events> refuse_image(const Image& image, const Flavor& flavor) {
   if (image.status != ImageStatus::active)
     return refuse(Refusal::image_not_active, fmt::format("Image {} is not active: upload its data first.", image.id.str()));
+  if (auto refused = refuse_format(image, {})) return refused;
   if (flavor.ram_mib < image.min_ram_mib)
     return refuse(Refusal::flavor_too_small, fmt::format("Flavor's memory is too small for requested image: {} MiB, it needs {}.",
                                                          flavor.ram_mib, image.min_ram_mib));
@@ -100,6 +101,9 @@ std::optional<Events> set_direct_boot(const State& s, const Image& image, const 
 
 // The events that give the server its ports: new ones made, given ones bound.
 std::optional<Events> add_ports(const State& s, const CreateServer& i, const Context& c, Events& events) {
+  if (i.nics.size() > ports_per_server_max)
+    return refuse(Refusal::too_many_ports, fmt::format("The maximum allowed number of ports ({}) of a single instance has been exceeded: {} are "
+                                                       "asked for.", ports_per_server_max, i.nics.size()));
   Allocator allocator(s);
   std::int64_t made = 0;
   std::set<PortId> seen;

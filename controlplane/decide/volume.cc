@@ -6,7 +6,6 @@ namespace {
 
 constexpr std::uint64_t gib = 1024ull * 1024 * 1024;
 constexpr std::uint64_t size_gib_max = 64 * 1024;
-constexpr char last_device = 'z';
 
 Events no_volume(VolumeId id) {
   return refuse(Refusal::no_such_volume, fmt::format("Volume {} could not be found.", id.str()), id.as<AnyId>());
@@ -41,7 +40,7 @@ bool reaches(const State& s, NodeId node, const Volume& volume) {
 std::string free_device(const State& s, ServerId server) {
   std::set<std::string> used;
   s.volumes.each_by(Volume::by_server, encode_key(server), [&](const Volume& row) { return used.insert(row.device), true; });
-  for (char letter = 'b'; letter <= last_device; ++letter) {
+  for (char letter = 'b'; letter < static_cast<char>('b' + volumes_per_server_max); ++letter) {
     std::string device = fmt::format("/dev/vd{}", letter);
     if (!used.contains(device)) return device;
   }
@@ -65,6 +64,7 @@ Events create(const State& s, const CreateVolume& i, const Context& c) {
       return refuse(Refusal::no_such_image, fmt::format("Image {} could not be found.", i.image.str()), object);
     if (image->status != ImageStatus::active)
       return refuse(Refusal::image_not_active, fmt::format("Image {} is not active.", i.image.str()), object);
+    if (auto refused = refuse_format(*image, object)) return *refused;
     const std::uint64_t needed = std::max(image->min_disk_gib, (image->virtual_size + gib - 1) / gib);
     if (i.size_gib < needed)
       return refuse(Refusal::flavor_too_small, fmt::format("Invalid input received: Volume size {}GB cannot be smaller than the image size {}GB.",
@@ -119,7 +119,9 @@ Events attach(const State& s, const AttachVolume& i, const Context& c) {
   }
   const std::string device = free_device(s, i.server);
   if (device.empty())
-    return refuse(Refusal::too_many_disks, fmt::format("Server {} has all 25 volumes that it can have; detach one first.", i.server.str()), volume->object());
+    return refuse(Refusal::too_many_disks, fmt::format("The maximum allowed number of disk devices ({}) to attach to a single instance has "
+                                                       "been exceeded. Detach a volume of server {} first.", volumes_per_server_max, i.server.str()),
+                  volume->object());
   return {VolumeAttaching{.id = i.id, .server = i.server, .device = device, .deadline_ms = c.at_ms + deadline::attach_ms}};
 }
 

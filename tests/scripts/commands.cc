@@ -117,7 +117,10 @@ const std::map<std::string, Command>& commands() {
       command("create-user",
               [](const Words& w, Cast& c) {
                 return CreateUser{
-                    .id = id<UserId>(c, w.subject), .name = w.get("name", w.subject), .password_hash = "x"};
+                    .id = id<UserId>(c, w.subject),
+                    .name = w.get("name", w.subject),
+                    .password_hash = "x",
+                    .default_project = id<ProjectId>(c, w.get("default"))};
               }),
       command("update-user",
               [](const Words& w, Cast& c) {
