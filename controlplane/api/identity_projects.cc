@@ -100,7 +100,7 @@ void take_project_rest(Fields& fields) {
   fields.ignore("options");
 }
 
-Plan create_project(Ask& ask, Keyring& keyring) {
+Plan create_project(Ask& ask, Api& api) {
   Fields body = ask.body();
   Fields project = body.object("project");
   CreateProject intent{
@@ -112,8 +112,10 @@ Plan create_project(Ask& ask, Keyring& keyring) {
   project.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   const auto id = intent.id;
-  return Change(std::move(intent), id, [id, &keyring](Ask& ask) -> Plan {
-    if (const auto made = keyring.add_project(id); !made)
+  return Change(std::move(intent), id, [id, &api](Ask& ask) -> Plan {
+    // Answered again after the project has gone: a key that was destroyed is not made anew.
+    const bool there = api.backend().view().contains<Project>(id);
+    if (const auto made = there ? api.keyring().add_project(id) : Status(); !made)
       return ask.error(503, "The project was made, but its key could not be written: " + made.error().text);
     return show(ask, id, 201);
   });
@@ -137,12 +139,13 @@ Plan update_project(Ask& ask) {
   return Change(std::move(intent), *id, [id = *id](Ask& ask) { return show(ask, id, 200); });
 }
 
-Plan delete_project(Ask& ask, Keyring& keyring) {
+Plan delete_project(Ask& ask, Api& api) {
   const auto id = ask.id<ProjectId>(0);
   if (!id || !ask.view().contains<Project>(*id)) return not_found(ask, "project", ask.param(0));
   // What the project kept secret goes with it: its key was the only way to read it.
-  return Change(DeleteProject{.id = *id}, *id, [id = *id, &keyring](Ask& ask) -> Plan {
-    if (const auto gone = keyring.destroy_project(id); !gone)
+  return Change(DeleteProject{.id = *id}, *id, [id = *id, &api](Ask& ask) -> Plan {
+    const bool there = api.backend().view().contains<Project>(id);
+    if (const auto gone = there ? Status() : api.keyring().destroy_project(id); !gone)
       return ask.error(503, "The project was deleted, but not its key: " + gone.error().text);
     return Response(204);
   });
@@ -188,7 +191,6 @@ std::optional<Project> project_by_name(const View& view, std::string_view name) 
 }
 
 void register_projects(Api& api) {
-  auto& keyring = api.keyring();
   api.read(Service::identity, "", Need::nothing, show_versions);
   api.read(Service::identity, "/v3", Need::nothing, show_version);
   api.read(Service::identity, "/v3/domains", Need::token, list_domains);
@@ -196,10 +198,10 @@ void register_projects(Api& api) {
   api.read(Service::identity, "/v3/projects", Need::admin, list_projects);
   api.read(Service::identity, "/v3/projects/{id}", Need::token, show_project);
   api.write(Service::identity, Method::post, "/v3/projects", Need::admin,
-            [&keyring](Ask& ask) { return create_project(ask, keyring); });
+            [&api](Ask& ask) { return create_project(ask, api); });
   api.write(Service::identity, Method::patch, "/v3/projects/{id}", Need::admin, update_project);
   api.write(Service::identity, Method::del, "/v3/projects/{id}", Need::admin,
-            [&keyring](Ask& ask) { return delete_project(ask, keyring); });
+            [&api](Ask& ask) { return delete_project(ask, api); });
 }
 
 void register_identity(Api& api) {

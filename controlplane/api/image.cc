@@ -91,13 +91,21 @@ Plan patch(Ask& ask) {
   return change_to(std::move(std::get<UpdateImage>(patched)), 200);
 }
 
-// The bytes go when the record is gone: then nothing begins to read them any more.
-Plan remove(ImageStore& store, Ask& ask) {
+// The bytes follow the event (follow_deletions).
+Plan remove(Ask& ask) {
   const auto image = seen_image(ask);
   if (!image) return no_image(ask, ask.param(0));
-  return Change(DeleteImage{.id = image->id}, image->id, [&store, id = image->id](Ask&) -> Plan {
-    store.remove(id);
-    return Response(204);
+  return Change(DeleteImage{.id = image->id}, image->id, [](Ask&) -> Plan { return Response(204); });
+}
+
+// Whoever deleted an image, here or through another node, and whether or not anybody heard of it: its bytes go
+// when the deletion is folded. What a crash leaves of it, the next start takes away (sweep_images).
+void follow_deletions(Api& api, const std::shared_ptr<ImageStore>& store) {
+  api.follow([&api, store](const Folded& folded) {
+    for (const auto& decision : folded.record.decisions)
+      for (const auto& event : decision.events)
+        if (event.is<ImageDeleted>())
+          (void)api.workers().post([&api, store, id = event.as<ImageDeleted>().id] { store->forget(id, api.backend().view()); });
   });
 }
 
@@ -122,12 +130,11 @@ Plan change_tag(Ask& ask, bool add) {
 
 }  // namespace
 
-void register_image_records(Api& api, std::shared_ptr<ImageStore> store) {
+void register_image_records(Api& api) {
   api.write(service, Method::post, "/v2/images", Need::member, create);
   api.read(service, "/v2/images/{id}", Need::reader, show);
   api.write(service, Method::patch, "/v2/images/{id}", Need::member, patch);
-  api.write(service, Method::del, "/v2/images/{id}", Need::member,
-            [store](Ask& ask) { return remove(*store, ask); });
+  api.write(service, Method::del, "/v2/images/{id}", Need::member, remove);
   api.write(service, Method::put, "/v2/images/{id}/tags/{tag}", Need::member,
             [](Ask& ask) { return change_tag(ask, true); });
   api.write(service, Method::del, "/v2/images/{id}/tags/{tag}", Need::member,
@@ -135,9 +142,11 @@ void register_image_records(Api& api, std::shared_ptr<ImageStore> store) {
 }
 
 void register_images(Api& api) {
-  const auto store = std::make_shared<ImageStore>(api.config().image_dir);
+  const auto store = std::make_shared<ImageStore>(api.config().image_dir, api.config().image_reserve_bytes);
+  follow_deletions(api, store);
   register_image_versions(api);
-  register_image_records(api, store);
+  register_image_quota(api);
+  register_image_records(api);
   register_image_list(api);
   register_image_data(api, store);
 }

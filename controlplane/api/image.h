@@ -9,10 +9,11 @@ namespace reprise::api {
 // All of the image service. The store lives as long as the routes.
 void register_images(Api& api);
 
-void register_image_records(Api& api, std::shared_ptr<ImageStore> store);
+void register_image_records(Api& api);
 void register_image_list(Api& api);
 void register_image_data(Api& api, std::shared_ptr<ImageStore> store);
 void register_image_versions(Api& api);
+void register_image_quota(Api& api);  // and /v2/info/usage
 
 // The image at {0} of the path, if the actor may see it.
 std::optional<Image> seen_image(Ask& ask);

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "controlplane/api/image.h"
+#include "controlplane/api/quota.h"
 
 namespace reprise::api {
 namespace {
@@ -47,7 +48,7 @@ Plan download(ImageStore& store, Ask& ask) {
   const auto image = seen_image(ask);
   if (!image) return no_image(ask, ask.param(0));
   if (image->status != ImageStatus::active) return Response(204);
-  auto file = store.open(image->id);
+  auto file = store.open(key_of(*image));
   if (!file) {
     if (file.error().code == Errc::not_found)
       return ask.error(404, "Image data cannot be found: " + file.error().text);
@@ -98,15 +99,30 @@ class Settling {
   std::int64_t until_ms_ = 0;
 };
 
+// What the project of an image may still store.
+std::uint64_t bytes_left(const View& view, ProjectId project) {
+  const auto limit = of(quota_limits(view, project), Resource::image_bytes);
+  if (limit < 0) return UINT64_MAX;
+  const auto used = of(image_usage(view, project), Resource::image_bytes);
+  return used < limit ? static_cast<std::uint64_t>(limit - used) : 0;
+}
+std::string over_quota_text(std::uint64_t left) {
+  return fmt::format("Request exceeded the quota of the project for image data: {} MiB are left. Delete images, or ask an admin to raise "
+                     "the quota (image_size_total).", left >> 20);
+}
+
 // Pieces are taken on the I/O thread and written on a worker; the next is asked for when one is on disk.
 class Transfer : public std::enable_shared_from_this<Transfer> {
  public:
-  Transfer(Api& api, Ask& ask, Later::Resume resume, ImageId id, std::shared_ptr<Settling> settling)
+  Transfer(Api& api, Ask& ask, Later::Resume resume, const Image& image, std::uint64_t bytes_left,
+           std::shared_ptr<Settling> settling)
       : api_(api),
         ask_(ask),
         resume_(std::move(resume)),
         upload_(ask.request().upload),
-        id_(id),
+        key_(key_of(image)),
+        format_(image.disk_format),
+        bytes_left_(bytes_left),
         settling_(std::move(settling)) {}
 
   void pull() {
@@ -122,6 +138,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
     if (!piece) return broken_off(piece.error());
     if (piece->empty()) return finish();
     size_ += piece->size();
+    if (size_ > bytes_left_) return end(413, over_quota_text(bytes_left_));
     if (auto written = settling_->writer().write(*piece); !written) return failed(written.error());
     pull();
   }
@@ -152,14 +169,16 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
     if (size_ == 0) return end(400, "The request has no body: an image has at least one byte.");
     const auto stored = settling_->writer().finish();
     if (!stored) return failed(stored.error());
-    StoreImage intent{.id = id_,
+    StoreImage intent{.id = key_.id,
                       .size = stored->size,
                       .virtual_size = stored->virtual_size,
                       .md5 = stored->md5,
-                      .sha512 = stored->sha512};
+                      .sha512 = stored->sha512,
+                      .born = key_.born,
+                      .disk_format = format_};
     const auto soonest = std::max(wall_ms(), api_.backend().view().at_ms());
     settling_->ask(soonest + api_.config().window_ms + clocks_apart_ms_max);
-    Change change(std::move(intent), id_, [settling = settling_](Ask&) -> Plan {
+    Change change(std::move(intent), key_.id, [settling = settling_](Ask&) -> Plan {
       settling->done();
       return Response(204);
     });
@@ -180,7 +199,9 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   Ask& ask_;
   const Later::Resume resume_;
   const std::shared_ptr<Upload> upload_;
-  const ImageId id_;
+  const ImageKey key_;
+  const std::string format_;  // that the bytes are looked at for
+  const std::uint64_t bytes_left_;  // of the project's quota
   std::shared_ptr<Settling> settling_;
   std::uint64_t size_ = 0;
 };
@@ -210,8 +231,10 @@ Plan upload(Api& api, ImageStore& store, Ask& ask) {
   if (auto refused = refuse_upload(ask, *image)) return std::move(*refused);
   if (!ask.request().upload)
     return ask.error(400, "The request has no body: an image has at least one byte.");
-  auto writer =
-      store.begin(image->id, image->disk_format, ask.request().upload->length(), ask.view().at_ms());
+  const auto length = ask.request().upload->length();
+  const auto left = bytes_left(ask.view(), image->project);
+  if (left == 0 || length.value_or(0) > left) return ask.error(413, over_quota_text(left));
+  auto writer = store.begin(key_of(*image), image->disk_format, length, ask.view().at_ms());
   if (!writer) {
     switch (writer.error().code) {
       case Errc::conflict:
@@ -224,8 +247,8 @@ Plan upload(Api& api, ImageStore& store, Ask& ask) {
     }
   }
   const auto settling = std::make_shared<Settling>(std::move(*writer));
-  return Later{[&api, id = image->id, settling](Ask& ask, Later::Resume resume) {
-    std::make_shared<Transfer>(api, ask, std::move(resume), id, settling)->pull();
+  return Later{[&api, image = *image, left, settling](Ask& ask, Later::Resume resume) {
+    std::make_shared<Transfer>(api, ask, std::move(resume), image, left, settling)->pull();
   }};
 }
 

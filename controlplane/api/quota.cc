@@ -18,6 +18,15 @@ PerResource quota_used(const View& view, ProjectId project) {
   return used;
 }
 
+PerResource image_usage(const View& view, ProjectId project) {
+  PerResource used{};
+  view.each_by<Image>(Image::by_project, encode_key(project), [&](const Image& row) {
+    ++of(used, Resource::images);
+    of(used, Resource::image_bytes) += static_cast<std::int64_t>(row.size);
+  });
+  return used;
+}
+
 SetQuota set_quota(ProjectId project, const PerResource& limits) {
   return {.project = project,
           .instances = of(limits, Resource::instances),
@@ -28,7 +37,10 @@ SetQuota set_quota(ProjectId project, const PerResource& limits) {
           .networks = of(limits, Resource::networks),
           .subnets = of(limits, Resource::subnets),
           .ports = of(limits, Resource::ports),
-          .key_pairs = of(limits, Resource::key_pairs)};
+          .key_pairs = of(limits, Resource::key_pairs),
+          .images = of(limits, Resource::images),
+          .image_bytes = of(limits, Resource::image_bytes),
+          .says_images = true};
 }
 
 }  // namespace reprise::api

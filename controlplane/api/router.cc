@@ -106,6 +106,18 @@ Router::Found Router::find(const Request& request) const {
   return found;
 }
 
+std::vector<std::string> Router::routes() const {
+  std::vector<std::string> all;
+  const std::function<void(const Node&, const std::string&)> add = [&](const Node& node, const std::string& path) {
+    for (const auto& [method, route] : node.routes)
+      all.push_back(std::string(method_name(method)) + " " + (path.empty() ? "/" : path));
+    for (const auto& [part, next] : node.literals) add(*next, path + "/" + part);
+    if (node.param) add(*node.param, path + "/{}");
+  };
+  add(root_, "");
+  return all;
+}
+
 BodyPlan Router::plan(const Request& head) {
   const auto found = find(head);
   const auto* route = found.node != nullptr && !found.at ? route_of(*found.node, head.method) : nullptr;

@@ -46,6 +46,9 @@ class Router : public Handler {
   // literal segment wins over a {…}. GET serves HEAD too. Adding one twice stops the process.
   void add(Service service, Method method, std::string_view pattern, Handle handle, BodyPlan body = {});
 
+  // Every route, as "PUT /image/v2/images/{}/file": for tests that look at all of them.
+  std::vector<std::string> routes() const;
+
   BodyPlan plan(const Request& head) override;
   void handle(Request request, Responder responder) override;
   Response refuse(const Request& head, int status, std::string text) override;

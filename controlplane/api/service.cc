@@ -19,9 +19,14 @@ Api::Api(Parts parts, ApiConfig config) : parts_(parts), config_(std::move(confi
 }
 
 Api::~Api() {
+  for (const auto id : followers_) parts_.backend->unwatch(id);
   parts_.backend->stop();
   parts_.passwords->stop();
   parts_.workers->stop();
+}
+
+void Api::follow(std::function<void(const Folded&)> follower) {
+  followers_.push_back(backend().watch(std::move(follower)));
 }
 
 void Api::read(Service service, std::string_view pattern, Need need, Handle handle) {

@@ -39,6 +39,7 @@ struct ApiConfig {
   std::string public_url;  // "http://cloud.example.org:8700"; empty: as the request's Host says
   std::string image_dir;   // where uploaded images lie, each under its id
   std::uint64_t image_bytes_max = 256ull << 30;
+  std::uint64_t image_reserve_bytes = 0;  // of the file system of image_dir: uploads leave it free
   std::int64_t window_ms = 30'000;  // an intent not decided by then is not done
   std::int64_t token_lifetime_ms = 12 * 3'600'000;
 };
@@ -66,6 +67,10 @@ class Api {
   // A GET of what was never in the log (image bytes, metrics): under /at/ it is 501.
   void read_now(Service service, std::string_view pattern, Need need, Handle handle);
 
+  // Called with every record that is folded, until the end of this: for what lies outside of the log and follows it.
+  // On the projection's thread: must not block.
+  void follow(std::function<void(const Folded&)> follower);
+
   const ApiConfig& config() const { return config_; }
   Router& router() const { return *parts_.router; }
   Backend& backend() const { return *parts_.backend; }
@@ -80,6 +85,7 @@ class Api {
   friend class Exchange;
   const Parts parts_;
   const ApiConfig config_;
+  std::vector<Projection::WatchId> followers_;
   mutable Standings standings_;  // locks by itself
 };
 

@@ -93,6 +93,7 @@ struct OvsConfig {
 
 struct ImagesConfig {
   std::string directory;
+  std::int64_t reserve_mib = 1024;
 };
 
 struct CheckpointsConfig {

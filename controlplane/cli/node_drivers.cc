@@ -15,6 +15,7 @@
 #include "agents/network/ovs_driver.h"
 #include "agents/storage/local_driver.h"
 #include "controlplane/api/compute.h"
+#include "controlplane/api/image_store.h"
 #include "controlplane/api/router.h"
 #include "events/hash.h"
 
@@ -137,9 +138,13 @@ class SimulatedNodes final : public NodeSet {
 // The machine that this process runs on. Drivers may be mixed with simulated ones where that makes sense.
 class HostNode final : public NodeSet {
  public:
-  HostNode(const Config& config, const StateFolder& state, std::function<void(const std::string&)> say,
-           FileLock lock)
-      : config_(config), state_(state), say_(std::move(say)), lock_(std::move(lock)) {}
+  HostNode(const Config& config, const StateFolder& state, FindImage find_image,
+           std::function<void(const std::string&)> say, FileLock lock)
+      : config_(config),
+        state_(state),
+        find_image_(std::move(find_image)),
+        say_(std::move(say)),
+        lock_(std::move(lock)) {}
 
   Status open(NodeId id, const api::Keyring& keyring) {
     NodeFacts facts = facts_of(config_, id, or_else(config_.agent.node, host_name()));
@@ -172,8 +177,12 @@ class HostNode final : public NodeSet {
  private:
   std::string disks() const { return or_else(config_.local.directory, state_.storage()); }
   storage::ImagePath image_path() const {
-    return [folder = or_else(config_.images.directory, state_.images())](ImageId id) -> Result<std::string> {
-      const std::string path = folder + "/" + id.str();
+    return [folder = or_else(config_.images.directory, state_.images()),
+            find = find_image_](ImageId id) -> Result<std::string> {
+      const auto born = find(id);
+      if (!born) return Error{Errc::not_found, fmt::format("image {} is deleted", id.str())};
+      std::string path = fmt::format("{}/{}", folder, api::image_file_name({id, *born}));
+      if (!file_exists(path)) path = folder + "/" + id.str();  // as it was once named; the api's start renames it
       if (!file_exists(path))
         return Error{Errc::not_found, fmt::format("the data of image {} is not in {}", id.str(), folder)};
       return path;
@@ -273,6 +282,7 @@ class HostNode final : public NodeSet {
 
   const Config config_;
   const StateFolder state_;
+  const FindImage find_image_;
   const std::function<void(const std::string&)> say_;
   const FileLock lock_;
   std::string boot_id_;
@@ -293,7 +303,7 @@ Result<std::unique_ptr<NodeSet>> open_simulated(const Config& config, const Stat
 }  // namespace
 
 Result<std::unique_ptr<NodeSet>> NodeSet::open(const Config& config, const StateFolder& state,
-                                               const api::Keyring& keyring,
+                                               const api::Keyring& keyring, FindImage find_image,
                                                std::function<void(const std::string&)> say) {
   const auto id = read_node_id(state);
   if (!id) return id.error();
@@ -305,7 +315,7 @@ Result<std::unique_ptr<NodeSet>> NodeSet::open(const Config& config, const State
   if (!lock)
     return {lock.error().code,
             lock.error().text + ": one process at a time drives this host; end that one first"};
-  auto node = std::make_unique<HostNode>(config, state, std::move(say), std::move(*lock));
+  auto node = std::make_unique<HostNode>(config, state, std::move(find_image), std::move(say), std::move(*lock));
   if (auto opened = node->open(*id, keyring); !opened) return opened.error();
   return std::unique_ptr<NodeSet>(std::move(node));
 }

@@ -20,11 +20,14 @@ struct NodeDrivers {
   network::Driver* network = nullptr;
 };
 
+// The born of the image that has this id now: its bytes are under both. Nothing: there is none.
+using FindImage = std::function<std::optional<Born>(ImageId)>;
+
 class NodeSet {
  public:
   // Opens them all. Real drivers hold a lock of the host, so that no second process drives it: denied.
   static Result<std::unique_ptr<NodeSet>> open(const Config& config, const StateFolder& state,
-                                               const api::Keyring& keyring,
+                                               const api::Keyring& keyring, FindImage find_image,
                                                std::function<void(const std::string&)> say);
   virtual ~NodeSet() = default;
 

@@ -174,7 +174,13 @@ void Process::start_patrol() {
 }
 
 Status Process::start_agents() {
-  auto nodes = NodeSet::open(config_, state_, *keyring_, say);
+  auto nodes = NodeSet::open(
+      config_, state_, *keyring_,
+      [this](ImageId id) -> std::optional<Born> {
+        const auto image = projection_->view().find<Image>(id);
+        return image ? std::optional(image->born) : std::nullopt;
+      },
+      say);
   if (!nodes) return nodes.error();
   nodes_ = std::move(*nodes);
   AgentSource source;
@@ -212,6 +218,7 @@ Status Process::start_api() {
       api::ApiConfig{.public_url = c.public_url,
                      .image_dir = images,
                      .image_bytes_max = static_cast<std::uint64_t>(c.image_gib_max) << 30,
+                     .image_reserve_bytes = static_cast<std::uint64_t>(config_.images.reserve_mib) << 20,
                      .window_ms = c.intent_ms,
                      .token_lifetime_ms = c.token_s * 1000});
   api::register_all(*api_->api);
@@ -361,7 +368,7 @@ int run_wipe(const WipeOptions& options) {
   if (!lock) return fail(options.common, lock.error().code, lock.error().text + ": end it first");
   const auto keyring = api::Keyring::open(state.keyring());
   if (!keyring) return fail(options.common, keyring.error());
-  const auto nodes = NodeSet::open(*config, state, **keyring, say);
+  const auto nodes = NodeSet::open(*config, state, **keyring, [](ImageId) { return std::nullopt; }, say);
   if (!nodes) return fail(options.common, nodes.error());
   const auto wiped = (*nodes)->wipe();
   return wiped ? exit_well : fail(options.common, wiped.error());

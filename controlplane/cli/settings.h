@@ -119,6 +119,8 @@ void each_setting(C& c, F&& f) {
 
   f("images", "directory", c.images.directory, Text{TextRule::path, true},
     "image data; empty: images in the state folder");
+  f("images", "reserve_mib", c.images.reserve_mib, Whole{0, 1 << 24},
+    "of its file system, in MiB, that uploads leave free");
 
   f("checkpoints", "directory", c.checkpoints.directory, Text{TextRule::path, true},
     "where a projection that is not there yet begins from, and new ones go; empty: checkpoints in the state folder");

@@ -61,6 +61,8 @@ ApiCloud::ApiCloud(int nodes, ApiRig::Options options) : rig(std::move(options),
     until("/compute/v2.1/os-hypervisors/statistics", "hypervisor_statistics.count", std::to_string(nodes));
 }
 
+void ApiCloud::stop_agents() { agents_->stop(); }
+
 ApiCloud::~ApiCloud() {
   agents_->stop();
   rig.projection->unwatch(watch_);
@@ -121,11 +123,13 @@ class WholeUpload final : public Upload {
 };
 }  // namespace
 
-std::string ApiCloud::add_image(std::string_view name, std::string_view bytes, std::string_view visibility) {
+std::string ApiCloud::add_image(std::string_view name, std::string_view bytes, std::string_view visibility,
+                                std::string_view format) {
+  const std::string_view container = format == "ami" || format == "aki" || format == "ari" ? format : "bare";
   const auto made =
       ask("POST", "/image/v2/images",
-          fmt::format(R"({{"name":"{}","disk_format":"raw","container_format":"bare","visibility":"{}"}})",
-                      name, visibility));
+          fmt::format(R"({{"name":"{}","disk_format":"{}","container_format":"{}","visibility":"{}"}})",
+                      name, format, container, visibility));
   INFO(made.body());
   REQUIRE(made.status() == 201);
   const auto id = made.text("id");

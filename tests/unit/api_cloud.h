@@ -25,12 +25,14 @@ class ApiCloud {
   // What most tests begin with; each gives the id.
   std::string add_flavor(std::string_view name = "small", int vcpus = 1, int ram = 512, int disk = 1);
   std::string add_image(std::string_view name = "guest", std::string_view bytes = "raw bytes of a disk",
-                        std::string_view visibility = "public");
+                        std::string_view visibility = "public", std::string_view format = "raw");
   std::string add_network(std::string_view name = "net", std::string_view cidr = "10.0.0.0/24",
                           Headers headers = {});
   // ACTIVE, on the project's only network.
   std::string add_server(std::string_view name, Headers headers = {});
   std::string project(std::string_view name);  // id
+  // From then on nothing comes to be: what is asked for waits.
+  void stop_agents();
 
   ApiRig rig;
   std::vector<std::unique_ptr<SimulatedHost>> hosts;

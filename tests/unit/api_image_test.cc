@@ -66,6 +66,24 @@ struct ImageCloud : ApiCloud {
     REQUIRE(made.status() == 201);
     return made.text("id");
   }
+  // Where its bytes are, as it is now.
+  std::string path(const std::string& id) {
+    const auto image = rig.projection->view().find<Image>(*ImageId::parse(id));
+    REQUIRE(image);
+    return folder() + "/" + image_file_name(key_of(*image));
+  }
+  RigAnswer upload(const std::string& id, std::vector<Result<std::string>> pieces, Headers headers = {}) {
+    auto upload = std::make_shared<HeldUpload>();
+    auto answer = rig.send_upload("/image/v2/images/" + id + "/file", upload, std::move(headers));
+    for (auto& piece : pieces) upload->give(std::move(piece));
+    return rig.wait(std::move(answer));
+  }
+  // Bytes follow events: what an answer said may come a moment later.
+  void until_files(std::size_t count) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (files_in(folder()) != count && std::chrono::steady_clock::now() < deadline) ask("GET", "/image/v2/images");
+    CHECK(files_in(folder()) == count);
+  }
   std::string status(const std::string& id) { return ask("GET", "/image/v2/images/" + id).text("status"); }
   const std::string& folder() const { return rig.api->config().image_dir; }
 };
@@ -188,8 +206,8 @@ TEST_CASE("an upload is hashed while it comes, and is there when its record says
   auto upload = std::make_shared<HeldUpload>();
   auto answer = cloud.rig.send_upload("/image/v2/images/" + id + "/file", upload);
   upload->give(std::string("hel"));
-  CHECK(fs::exists(cloud.folder() + "/" + id + ".part"));
-  CHECK_FALSE(fs::exists(cloud.folder() + "/" + id));
+  CHECK(fs::exists(cloud.path(id) + ".part"));
+  CHECK_FALSE(fs::exists(cloud.path(id)));
   CHECK(cloud.status(id) == "queued");
 
   auto other = std::make_shared<HeldUpload>();
@@ -223,16 +241,13 @@ TEST_CASE("an upload is hashed while it comes, and is there when its record says
   CHECK(cloud.ask("GET", fmt::format("/at/{}/image/v2/images/{}/file", cloud.rig.projection->head().seq, id))
             .status() == 501);
   CHECK(cloud.ask("DELETE", "/image/v2/images/" + id).status() == 204);
-  CHECK(files_in(cloud.folder()) == 0);
+  cloud.until_files(0);
 }
 
 TEST_CASE("an upload that breaks off or is not what it claims leaves nothing") {
   ImageCloud cloud;
   const auto send = [&](const std::string& id, std::vector<Result<std::string>> pieces) {
-    auto upload = std::make_shared<HeldUpload>();
-    auto answer = cloud.rig.send_upload("/image/v2/images/" + id + "/file", upload);
-    for (auto& piece : pieces) upload->give(std::move(piece));
-    return cloud.rig.wait(std::move(answer));
+    return cloud.upload(id, std::move(pieces));
   };
   const auto raw = cloud.queued();
   CHECK(send(raw, {std::string("half"), Error{Errc::unreachable, "gone"}}).status() == 400);
@@ -273,7 +288,7 @@ TEST_CASE("bytes whose record came to nothing go, and those of an unknown outcom
   CHECK(files_in(cloud.folder()) == 0);
 
   ImageStore store(cloud.folder());
-  const ImageId other{7, 7};
+  const ImageKey other{{7, 7}, {3, 1}};
   {
     auto writer = store.begin(other, "raw", std::nullopt, 1000);
     REQUIRE(writer);
@@ -284,31 +299,180 @@ TEST_CASE("bytes whose record came to nothing go, and those of an unknown outcom
   CHECK(fs::exists(store.path(other)));
   CHECK_FALSE(store.begin(other, "raw", std::nullopt, 5000));
   CHECK(store.begin(other, "raw", std::nullopt, 5001));
-  CHECK(store.begin(ImageId{8, 8}, "raw", std::uint64_t{1} << 62, 0).error().code == Errc::no_space);
+  CHECK(store.begin(ImageKey{{8, 8}, {3, 1}}, "raw", std::uint64_t{1} << 62, 0).error().code == Errc::no_space);
 }
 
 TEST_CASE("what crashes left is swept away at the start, and nothing else") {
   ImageCloud cloud;
   const auto kept = cloud.add_image();
-  const auto queued = cloud.queued();
-  const auto file = [&](const std::string& name, bool old) {
-    std::ofstream(cloud.folder() + "/" + name) << "x";
-    return old;
-  };
-  file("notes.txt", true);
-  file(queued + ".part", true);
-  file(queued, false);
+  const auto queued = cloud.path(cloud.queued());
+  const auto gone = cloud.queued();
+  const auto orphan = cloud.path(gone);  // deleted, and the process ended before its bytes went
+  CHECK(cloud.ask("DELETE", "/image/v2/images/" + gone).status() == 204);
+  const auto later = cloud.folder() + "/" + image_file_name({{9, 9}, {1'000'000, 1}});  // born after all that is known here
+  const auto write = [&](const std::string& path) { std::ofstream(path) << "x"; };
+  write(cloud.folder() + "/notes.txt");
+  for (const auto& path : {queued + ".part", queued, orphan, later}) write(path);
   const auto view = cloud.rig.projection->view();
-  REQUIRE(sweep_images(cloud.folder(), view, 30'000));
-  CHECK(fs::exists(cloud.folder() + "/" + kept));
+  {
+    ImageStore store(cloud.folder());
+    const auto writing = store.begin({{5, 5}, {1, 1}}, "raw", std::nullopt, 0);
+    REQUIRE(writing);
+    REQUIRE(sweep_images(cloud.folder(), view, 30'000));
+    CHECK(fs::exists(store.path({{5, 5}, {1, 1}}) + ".part"));  // somebody writes it
+  }
+  CHECK(fs::exists(cloud.path(kept)));
   CHECK(fs::exists(cloud.folder() + "/notes.txt"));
-  CHECK_FALSE(fs::exists(cloud.folder() + "/" + queued + ".part"));
+  CHECK(fs::exists(later));
+  CHECK_FALSE(fs::exists(queued + ".part"));
+  CHECK_FALSE(fs::exists(orphan));
   // Its intent may still be decided.
-  CHECK(fs::exists(cloud.folder() + "/" + queued));
+  CHECK(fs::exists(queued));
   REQUIRE(sweep_images(cloud.folder(), view, -10'000'000));
-  CHECK_FALSE(fs::exists(cloud.folder() + "/" + queued));
-  CHECK(fs::exists(cloud.folder() + "/" + kept));
+  CHECK_FALSE(fs::exists(queued));
+  CHECK(fs::exists(cloud.path(kept)));
   CHECK(sweep_images(cloud.folder() + "/nowhere", view, 0));
+}
+
+TEST_CASE("files of before, named by the id alone, get their names at the start") {
+  ImageCloud cloud;
+  const auto id = cloud.add_image("guest", "bytes");
+  const auto path = cloud.path(id), before = cloud.folder() + "/" + id;
+  fs::rename(path, before);
+  const auto queued = cloud.folder() + "/" + cloud.queued();
+  std::ofstream(queued) << "x";
+  REQUIRE(sweep_images(cloud.folder(), cloud.rig.projection->view(), 30'000));
+  CHECK(fs::exists(path));
+  CHECK_FALSE(fs::exists(before));
+  CHECK(fs::exists(queued));
+  REQUIRE(sweep_images(cloud.folder(), cloud.rig.projection->view(), -10'000'000));
+  CHECK_FALSE(fs::exists(queued));
+}
+
+TEST_CASE("a delete that is answered again takes no bytes of the image that has the id now") {
+  ImageCloud cloud;
+  const auto id = cloud.queued();
+  const auto path = "/image/v2/images/" + id;
+  const auto make_again = [&] {
+    const auto made = cloud.ask("POST", "/image/v2/images",
+                                fmt::format(R"({{"id":"{}","disk_format":"raw","container_format":"bare"}})", id));
+    REQUIRE(made.status() == 201);
+  };
+  CHECK(cloud.upload(id, {std::string("old"), std::string()}).status() == 204);
+  const auto old = cloud.path(id);
+  CHECK(cloud.ask("DELETE", path, {}, {{"X-Reprise-Intent", "K"}}).status() == 204);
+  make_again();
+  CHECK(cloud.upload(id, {std::string("new"), std::string()}).status() == 204);
+  cloud.until_files(1);
+  CHECK_FALSE(fs::exists(old));
+  const auto again = cloud.ask("DELETE", path, {}, {{"X-Reprise-Intent", "K"}});
+  CHECK(again.status() == 204);
+  CHECK(again.header("X-Reprise-Replayed") == "true");
+  // And by whatever way the first deletion is told again.
+  ImageStore store(cloud.folder());
+  store.forget(*ImageId::parse(id), cloud.rig.projection->view());
+  store.forget(*ImageId::parse(id), *cloud.rig.projection->view_at(cloud.rig.projection->head().seq));
+  const auto got = cloud.ask("GET", path + "/file");
+  CHECK(got.status() == 200);
+  REQUIRE(got.response.file);
+  CHECK(got.response.file->size == 3);
+}
+
+TEST_CASE("bytes that were sent for an image that was deleted meanwhile are not the new one's") {
+  ImageCloud cloud;
+  const auto id = cloud.queued();
+  const auto path = "/image/v2/images/" + id;
+  auto upload = std::make_shared<HeldUpload>();
+  auto answer = cloud.rig.send_upload(path + "/file", upload);
+  upload->give(std::string("old"));
+  CHECK(cloud.ask("DELETE", path).status() == 204);
+  CHECK(cloud.ask("POST", "/image/v2/images", fmt::format(R"({{"id":"{}","disk_format":"raw","container_format":"bare"}})", id))
+            .status() == 201);
+  // The new one takes its own, at once.
+  CHECK(cloud.upload(id, {std::string("newer"), std::string()}).status() == 204);
+  upload->give(std::string());
+  const auto late = cloud.rig.wait(std::move(answer));
+  CHECK(late.status() == 404);
+  CHECK(late.body().find("deleted meanwhile") != std::string::npos);
+  cloud.until_files(1);
+  CHECK(cloud.ask("GET", path).text("size") == "5");
+  CHECK(cloud.ask("GET", path + "/file").response.file->size == 5);
+}
+
+TEST_CASE("a format that is changed while the bytes come is not theirs") {
+  ImageCloud cloud;
+  const auto id = cloud.queued();
+  auto upload = std::make_shared<HeldUpload>();
+  auto answer = cloud.rig.send_upload("/image/v2/images/" + id + "/file", upload);
+  upload->give(std::string("raw bytes"));
+  CHECK(cloud.ask("PATCH", "/image/v2/images/" + id, R"([{"op":"replace","path":"/disk_format","value":"qcow2"}])",
+                  {{"Content-Type", std::string(patch_type)}}).status() == 200);
+  upload->give(std::string());
+  const auto late = cloud.rig.wait(std::move(answer));
+  CHECK(late.status() == 409);
+  CHECK(late.body().find("was changed to qcow2") != std::string::npos);
+  CHECK(files_in(cloud.folder()) == 0);
+  CHECK(cloud.status(id) == "queued");
+}
+
+TEST_CASE("every way to upload is refused before the file system or the project's quota is full") {
+  ImageCloud cloud;
+  ImageStore full(cloud.folder(), std::uint64_t{1} << 60);  // as if no more than its reserve were free
+  for (const auto size : {std::optional<std::uint64_t>(), std::optional<std::uint64_t>(1)}) {
+    const auto writer = full.begin({{7, 7}, {3, 1}}, "raw", size, 1000);
+    REQUIRE_FALSE(writer);
+    CHECK(writer.error().code == Errc::no_space);
+  }
+  // It becomes full while the bytes come: another takes the room.
+  const auto free = fs::space(cloud.folder()).available;
+  ImageStore tight(cloud.folder(), free - (16 << 20));
+  {
+    auto writer = tight.begin({{7, 7}, {3, 1}}, "raw", std::nullopt, 1000);
+    REQUIRE(writer);
+    Status status;
+    std::uint64_t written = 0;
+    const std::string piece(1 << 20, 'x');
+    while (status && written < (64u << 20)) status = (*writer)->write(piece), written += piece.size();
+    CHECK(status.error().code == Errc::no_space);
+    CHECK(written <= (32u << 20));
+  }
+  CHECK(files_in(cloud.folder()) == 0);
+}
+
+TEST_CASE("a project's images count, and their bytes, as glance's limits do") {
+  ImageCloud cloud;
+  const auto project = cloud.rig.genesis.project.hex();
+  const auto usage = cloud.ask("GET", "/image/v2/info/usage");
+  CHECK(usage.text("usage.image_count_total.limit") == "500");
+  CHECK(usage.text("usage.image_count_total.usage") == "0");
+  CHECK(usage.text("usage.image_size_total.limit") == "2097152");
+  const auto set = [&](std::string_view limits) {
+    auto answer = cloud.ask("PUT", "/image/v2/quotas/" + project, fmt::format(R"({{"quota":{}}})", limits));
+    INFO(answer.body());
+    CHECK(answer.status() == 200);
+    return answer;
+  };
+  CHECK(set(R"({"image_count_total":2,"image_size_total":1})").text("quota.image_size_total") == "1");
+  const auto first = cloud.queued(), second = cloud.queued();
+  const auto third = cloud.ask("POST", "/image/v2/images", R"({"name":"third"})");
+  CHECK(third.status() == 413);
+  CHECK(third.body().find("images") != std::string::npos);
+  CHECK(cloud.upload(first, {std::string(1 << 20, 'x'), std::string()}).status() == 204);
+  CHECK(cloud.ask("GET", "/image/v2/info/usage").text("usage.image_size_total.usage") == "1");
+  CHECK(cloud.rig.wait(cloud.rig.send_upload("/image/v2/images/" + second + "/file", std::make_shared<HeldUpload>())).status() == 413);
+  set(R"({"image_size_total":3})");
+  // Said while it comes: nobody knew how much it would be.
+  CHECK(cloud.upload(second, {std::string(1 << 20, 'x'), std::string((1 << 20) + 1, 'x')}).status() == 413);
+  CHECK(cloud.upload(second, {std::string(2 << 20, 'x'), std::string()}).status() == 204);
+  // Other services' limits stay as they were, and theirs leave these.
+  CHECK(cloud.ask("PUT", "/network/v2.0/quotas/" + project, R"({"quota":{"port":77}})").status() == 200);
+  CHECK(cloud.ask("GET", "/image/v2/quotas/" + project).text("quota.image_count_total") == "2");
+  CHECK(cloud.ask("DELETE", "/image/v2/quotas/" + project).status() == 204);
+  CHECK(cloud.ask("GET", "/image/v2/quotas/" + project).text("quota.image_count_total") == "500");
+  CHECK(cloud.ask("GET", "/network/v2.0/quotas/" + project).text("quota.port") == "77");
+  CHECK(cloud.ask("PUT", "/image/v2/quotas/" + project, R"({"quota":{"image_count_total":1}})").status() == 400);
+  const auto member = cloud.rig.add_project("green");
+  CHECK(cloud.ask("PUT", "/image/v2/quotas/" + cloud.project("green"), R"({"quota":{"image_count_total":9}})", token(member)).status() == 403);
 }
 
 TEST_CASE("through the real server: a large image in and out, and one cut off") {
