@@ -90,6 +90,7 @@ class Clients {
 
   void step() {
     for (auto& intent : workload_->draw(prng_.fork("draw"), state())) ask(with_more_references(std::move(intent)));
+    if (prng_.chance(300)) pull_away();
     for (int i = 0; i < 2; ++i) advance();
   }
   const State& state() const { return scribe_.state; }
@@ -138,6 +139,36 @@ class Clients {
       intent.set(std::move(create));
     }
     return intent;
+  }
+
+  // An admin deletes what some row points at just now.
+  void pull_away() {
+    const Server* server = any(state().servers);
+    const Volume* volume = any(state().volumes);
+    const Port* port = any(state().ports);
+    const User* user = any(state().users);
+    Intent intent;
+    intent.user = workload_->admin().user;
+    intent.project = workload_->admin().project;
+    switch (prng_.below(7)) {
+      case 0: return server ? delete_one(DeleteImage{.id = server->image}, std::move(intent)) : void();
+      case 1: return server && server->kernel ? delete_one(DeleteImage{.id = server->kernel}, std::move(intent)) : void();
+      case 2: return volume && volume->image ? delete_one(DeleteImage{.id = volume->image}, std::move(intent)) : void();
+      case 3: return volume && volume->server ? delete_one(DeleteServer{.id = volume->server}, std::move(intent)) : void();
+      case 4: return port ? delete_one(DeleteNetwork{.id = port->network}, std::move(intent)) : void();
+      case 5:
+        return port && !port->fixed.empty() ? delete_one(DeleteSubnet{.id = port->fixed[0].subnet}, std::move(intent)) : void();
+      default:
+        return user && user->default_project && user->default_project != intent.project
+                   ? delete_one(DeleteProject{.id = user->default_project}, std::move(intent))
+                   : void();
+    }
+  }
+  template <class Delete>
+  void delete_one(Delete body, Intent intent) {
+    intent.object = body.id.template as<AnyId>();
+    intent.set(std::move(body));
+    ask(std::move(intent));
   }
 
   // One node's agents come one step nearer to what is wished of one object.
