@@ -6,6 +6,7 @@
 
 #include "controlplane/decide/context.h"
 #include "events/print.h"
+#include "projections/references.h"
 
 namespace reprise::sim {
 
@@ -409,6 +410,7 @@ void Checker::check_state(const State& s) {
 
 void Checker::at_rest(const State& s) {
   if (const auto wrong = check_counters(s); !wrong.empty()) return ground_.violate(wrong);
+  if (const auto wrong = check_references(s); !wrong.empty()) return ground_.violate(wrong);
   running_.clear();
   for (const auto& node : nodes_) compare_host(*node, s);
   s.servers.each([&](const Server& row) {
