@@ -1,6 +1,8 @@
-// A network's DHCP on this node: a namespace rp-…, a veth pair from br-int into it, and dnsmasq in there.
+// A network's DHCP on this node: a namespace rp-…, a veth pair from br-int into it, and dnsmasq in there. A
+// network without DHCP has none of them, only its folder: what is here, and whose it is.
 //
 // Promises:
+// - One network's trouble is that network's: an error of any call leaves all others, and what the network had.
 // - serve() makes it so, by difference, safe to repeat; remove() leaves nothing of it.
 // - What is on the host says whose it is: folder RUN_DIR/NETWORK-ID, whose hosts file names the network
 //   and each port with born. Only the folder's networks and namespaces rp-<12 hex digits> are touched.
@@ -28,8 +30,8 @@ class Dhcp {
  public:
   Dhcp(std::string run_dir, std::string dnsmasq, std::function<void()> changed);
 
-  // Namespace, veth and addresses: before the leg is put on br-int. True: the veth has just been made, so
-  // that a switch which had one of that name still holds the one that is gone.
+  // Folder, namespace, veth and addresses: before the leg is put on br-int. True: the veth has been made since
+  // the last connect(), so that a switch which had one of that name still holds the one that is gone.
   Result<bool> prepare(const NetworkWant& network);
   // The leg is up: once more, when the switch has it. Open vSwitch writes a device's flags as it knew them before
   // (netdev_linux_update_flags()), so that one which came back under its name may have been set down.
@@ -41,8 +43,9 @@ class Dhcp {
   // The networks that have anything here: a folder or a namespace.
   std::vector<NetworkId> networks() const;
   DhcpFileSays says(NetworkId network) const;
-  // Its DHCP answers, or it was made without: told by the host, not by what was asked for.
-  bool serving(NetworkId network) const;
+  // What the files say is in force, as far as this node's DHCP goes: told by the host, not by what was asked
+  // for. `leg_plugged`: br-int has its leg.
+  bool serving(NetworkId network, bool leg_plugged) const;
   // Nothing, or what is not as serve() left it.
   std::string missing(const NetworkWant& network, const std::vector<const PortWant*>& ports) const;
 
@@ -51,6 +54,10 @@ class Dhcp {
   DaemonSpec daemon_of(NetworkId network) const;
   std::string folder(NetworkId network) const;
   std::string missing_devices(const NetworkWant& network) const;
+  Result<bool> make_pair(const NetworkWant& network);
+  Status set_up_devices(const NetworkWant& network);
+  Status write_files(const NetworkWant& network, const std::string& hosts, const std::string& options);
+  Status be_without(NetworkId network);  // no dnsmasq, no leg, no namespace
 
   std::string run_dir_;
   std::string dnsmasq_;

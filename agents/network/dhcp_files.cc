@@ -45,8 +45,8 @@ std::string dhcp_hosts(const NetworkWant& network, const std::vector<const PortW
       return dhcp_subnet(network, fixed.subnet) != nullptr;
     });
     if (given == port->addresses.end()) continue;
-    text += fmt::format("{},{},{}infinite\n", port->mac.str(), given->address.str(),
-                        fit_name(port->hostname) ? port->hostname + "," : "");
+    text += fmt::format("{},{},{}{}\n", port->mac.str(), given->address.str(),
+                        fit_name(port->hostname) ? port->hostname + "," : "", lease_s);
   }
   return text;
 }
@@ -85,8 +85,8 @@ std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string
                                 "--except-interface=lo"};
   for (const auto& subnet : network.subnets)
     if (dhcp_subnet(network, subnet.id))
-      argv.push_back(fmt::format("--dhcp-range=set:{},{},static,{},86400s", tag_of(subnet), subnet.base.str(),
-                                 mask_of(subnet.prefix)));
+      argv.push_back(fmt::format("--dhcp-range=set:{},{},static,{},{}s", tag_of(subnet), subnet.base.str(),
+                                 mask_of(subnet.prefix), lease_s));
   for (const std::string& rest :
        {"--dhcp-hostsfile=" + folder + "/hosts", "--dhcp-optsfile=" + folder + "/opts",
         std::string("--dhcp-ignore=tag:!known"), std::string("--dhcp-authoritative"),

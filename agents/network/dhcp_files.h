@@ -15,11 +15,14 @@
 namespace reprise::network {
 
 inline constexpr const char* dhcp_device = "dhcp0";  // inside of the namespace
+// What a guest was told is true for a day at most: at half of it (T1) it asks again, and hears what changed.
+inline constexpr unsigned lease_s = 86'400;
 
 std::string dhcp_hosts(const NetworkWant& network, const std::vector<const PortWant*>& ports);
 std::string dhcp_options(const NetworkWant& network);
 std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string& dnsmasq,
                                    const std::string& folder);
+// One of its subnets has DHCP: the network has a namespace, a leg and a dnsmasq. Else it has none of them.
 bool wants_dnsmasq(const NetworkWant& network);
 
 // What a hosts file says it is for; broken lines are left out.

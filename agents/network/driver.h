@@ -24,15 +24,15 @@ struct SubnetWant {
   auto operator<=>(const SubnetWant&) const = default;
 };
 
-// A network that has at least one port on this node: br-int carries it, and a namespace of its own
-// serves DHCP in it.
+// A network that has at least one port on this node: br-int carries it. If one of its subnets has DHCP, a
+// namespace of its own serves that; if none has, there is no namespace, and its ports are ready without.
 struct NetworkWant {
   NetworkId id;
   Born born;
   std::uint16_t vlan = 0;          // 1..4094
   std::uint32_t mtu = 1500;
   PortId dhcp_port;                // the port whose MAC and addresses the DHCP namespace has
-  Mac dhcp_mac;
+  Mac dhcp_mac;                    // zero: it has none
   std::vector<SubnetWant> subnets;
   auto operator<=>(const NetworkWant&) const = default;
 };
@@ -62,8 +62,8 @@ struct Want {
   bool operator==(const Want&) const = default;
 };
 
-// A port as the host has it. `ready`: DHCP knows it and, if its tap is there, its flows are in force:
-// a guest that starts now has its network. A port without a tap yet is ready when DHCP is.
+// A port as the host has it. `ready`: DHCP knows it, if its network has any, and, if its tap is there, its
+// flows are in force: a guest that starts now has its network. A port without a tap yet is ready when DHCP is.
 struct PortHave {
   PortId id;
   Born born;
@@ -81,14 +81,18 @@ struct NetworkHave {
 struct Have {
   std::map<NetworkId, NetworkHave> networks;
   std::map<std::pair<PortId, Born>, PortHave> ports;
-  bool in_force = false;           // all that was last applied is in force on the host, to the last flow
+  bool in_force = false;           // all that was last applied is in force, to the last flow, but for `troubles`
   Want applied;                    // what was last applied by this process; empty after a restart
   std::map<AnyId, std::string> troubles;  // networks and ports (by id) that the last apply failed for, and why; they alone
   bool operator==(const Have&) const = default;
 };
 
 enum class Step : std::uint8_t {
-  apply,   // make the host carry exactly `want`: namespaces, DHCP, flows; by difference, safe to repeat
+  // Make the host carry exactly `want`: namespaces, DHCP, flows; by difference, safe to repeat. For all it is
+  // well when all but single networks and ports was done: those stand in Have.troubles from then on, and are
+  // left to actions of their own until what is wanted of them changes. For one (`retried`) it is well when
+  // that one was done.
+  apply,
 };
 const char* step_name(Step step);
 

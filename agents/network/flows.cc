@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "agents/network/dhcp_files.h"
+
 namespace reprise::network {
 namespace {
 
@@ -10,11 +14,11 @@ constexpr const char* group_mac = "01:00:00:00:00:00/01:00:00:00:00:00";  // bro
 
 class Writer {
  public:
-  explicit Writer(std::vector<Flow>& out) : out_(out) {}
+  Writer(std::vector<Flow>& out, NetworkId network) : out_(out), network_(network) {}
   void operator()(PortId port, int table, int priority, const std::string& match,
                   const std::string& actions) {
-    out_.push_back({port, fmt::format("table={},priority={}{}{},actions={}", table, priority,
-                                      match.empty() ? "" : ",", match, actions)});
+    out_.push_back({port, network_, fmt::format("table={},priority={}{}{},actions={}", table, priority,
+                                                match.empty() ? "" : ",", match, actions)});
   }
   void operator()(int table, int priority, const std::string& match, const std::string& actions) {
     (*this)(PortId{}, table, priority, match, actions);
@@ -22,13 +26,14 @@ class Writer {
 
  private:
   std::vector<Flow>& out_;
+  const NetworkId network_;
 };
 
 // One network on this node, with what of it is plugged in.
 struct Carried {
   const NetworkWant& network;
   std::optional<std::uint32_t> leg, uplink;
-  std::vector<std::pair<const PortWant*, std::uint32_t>> guests;  // in the order of their ids
+  std::vector<std::pair<const PortWant*, std::uint32_t>> guests;  // in the order in which they came to be
 
   std::string here() const { return fmt::format("reg5={}", network.vlan); }
   std::string enter(int table) const {
@@ -43,11 +48,12 @@ std::string joined(const std::vector<std::string>& actions) {
   return actions.empty() ? "drop" : fmt::format("{}", fmt::join(actions, ","));
 }
 
-// The addresses that the leg answers ARP for.
+// The addresses that the leg answers ARP for; of a network without one, those that nobody else may have.
 std::vector<std::string> leg_addresses(const NetworkWant& network) {
   std::vector<std::string> addresses;
-  for (const auto& subnet : network.subnets)
-    if (subnet.dhcp_address) addresses.push_back(subnet.dhcp_address.str());
+  if (wants_dnsmasq(network))
+    for (const auto& subnet : network.subnets)
+      if (subnet.dhcp_address) addresses.push_back(subnet.dhcp_address.str());
   addresses.push_back(metadata_address);
   return addresses;
 }
@@ -61,9 +67,11 @@ std::string to_guest(std::uint32_t ofport) { return fmt::format("output:{}", ofp
 void wire(Writer& flow, const Carried& at) {
   if (!at.uplink) return;
   const std::string from = fmt::format("in_port={},dl_vlan={}", *at.uplink, at.network.vlan);
-  const std::string leg_mac = at.network.dhcp_mac.str();
-  flow(0, 110, fmt::format("{},dl_src={}", from, leg_mac), "drop");
-  flow(0, 110, fmt::format("{},dl_dst={}", from, leg_mac), "drop");
+  if (wants_dnsmasq(at.network)) {
+    const std::string leg_mac = at.network.dhcp_mac.str();
+    flow(0, 110, fmt::format("{},dl_src={}", from, leg_mac), "drop");
+    flow(0, 110, fmt::format("{},dl_dst={}", from, leg_mac), "drop");
+  }
   for (const auto& address : leg_addresses(at.network))
     flow(0, 110, fmt::format("{},arp,arp_tpa={}", from, address), "drop");
   flow(0, 109, from + ",udp,tp_src=67,tp_dst=68", "drop");  // DHCP is this node's own
@@ -119,6 +127,12 @@ void guest(Writer& flow, const Carried& at, const PortWant& port, std::uint32_t 
   flow(port.id, 10, 40, arp + ",arp_spa=0.0.0.0", "resubmit(,30)");
   flow(port.id, 10, 40, from + ",udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67",
        "resubmit(,30)");
+  if (at.leg) {
+    // A guest whose address was changed renews the old one: the DHCP namespace alone hears it, and says no.
+    const std::string dhcp = from + ",udp,tp_src=68,tp_dst=67";
+    flow(port.id, 10, 35, fmt::format("{},dl_dst={}", dhcp, at.network.dhcp_mac.str()), "resubmit(,30)");
+    flow(port.id, 10, 35, dhcp + ",dl_dst=ff:ff:ff:ff:ff:ff,nw_dst=255.255.255.255", "resubmit(,30)");
+  }
   for (const auto& fixed : port.addresses) {
     flow(port.id, 10, 40, fmt::format("{},arp_spa={}", arp, fixed.address.str()), "resubmit(,30)");
     flow(port.id, 10, 30, fmt::format("{},ip,nw_src={}", from, fixed.address.str()), from_guest_checked());
@@ -129,11 +143,9 @@ void guest(Writer& flow, const Carried& at, const PortWant& port, std::uint32_t 
 }  // namespace
 
 std::vector<Flow> flows(const Want& want, const Ofports& ofports) {
-  std::vector<Flow> out;
-  Writer flow(out);
   std::map<NetworkId, Carried> carried;
   for (const auto& [id, network] : want.networks) {
-    const auto leg = ofports.legs.find(id);
+    const auto leg = wants_dnsmasq(network) ? ofports.legs.find(id) : ofports.legs.end();
     carried.emplace(id, Carried{network,
                                 leg == ofports.legs.end() ? std::nullopt : std::optional(leg->second),
                                 ofports.uplink,
@@ -145,11 +157,18 @@ std::vector<Flow> flows(const Want& want, const Ofports& ofports) {
     if (port.absent || at == carried.end() || tap == ofports.taps.end()) continue;
     at->second.guests.emplace_back(&port, tap->second);
   }
-  for (const auto& [id, at] : carried) {
-    wire(flow, at);
-    leg(flow, at);
-    groups(flow, at);
-    for (const auto& [port, ofport] : at.guests) guest(flow, at, *port, ofport);
+  std::vector<Carried*> by_age;
+  for (auto& [id, at] : carried) by_age.push_back(&at);
+  std::ranges::stable_sort(by_age, {}, [](const Carried* at) { return at->network.born; });
+
+  std::vector<Flow> out;
+  for (Carried* at : by_age) {
+    std::ranges::stable_sort(at->guests, {}, [](const auto& guest) { return guest.first->born; });
+    Writer flow(out, at->network.id);
+    wire(flow, *at);
+    leg(flow, *at);
+    groups(flow, *at);
+    for (const auto& [port, ofport] : at->guests) guest(flow, *at, *port, ofport);
   }
   return out;
 }

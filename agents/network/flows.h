@@ -10,6 +10,9 @@
 //   20, 21, 40, 41 are kept for security groups: `from_guest_checked` and `to_guest` in flows.cc are the
 //   two places to lead through them.
 //
+// Where two things cannot both be (two ports of one MAC in a network, two networks of one VLAN), the lines of
+// the younger one come later.
+//
 // A DHCP namespace has the same MAC and address on every node. So it speaks with this node's guests
 // only: what it sends never goes to the wire, and what on the wire claims to be it, or asks for it, is
 // dropped.
@@ -34,7 +37,9 @@ struct Ofports {
 
 struct Flow {
   PortId port;  // whose it is; none for a network's own
+  NetworkId network;
   std::string text;
+  AnyId owner() const { return port ? port.as<AnyId>() : network.as<AnyId>(); }
   auto operator<=>(const Flow&) const = default;
 };
 

@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -30,11 +31,13 @@ namespace reprise::network {
 namespace {
 
 constexpr const char* netns_folder = "/run/netns";
+constexpr timeval answers_within{5, 0};  // the kernel answers at once: an answer that is missing will not come
 
 Errc code_of(int error) {
   switch (error) {
     case EPERM:
     case EACCES:
+    case EROFS:
       return Errc::denied;
     case ENODEV:
     case ENOENT:
@@ -47,6 +50,9 @@ Errc code_of(int error) {
       return Errc::no_space;
     case EOPNOTSUPP:
       return Errc::unsupported;
+    case EAGAIN:
+    case ETIMEDOUT:
+      return Errc::timed_out;
     default:
       return Errc::conflict;
   }
@@ -152,7 +158,8 @@ Result<Netlink> Netlink::open(const std::string& netns) {
   const int error = in_netns(netns, [&] {
     route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    return route < 0 || control < 0 ? errno : 0;
+    if (route < 0 || control < 0) return errno;
+    return setsockopt(route, SOL_SOCKET, SO_RCVTIMEO, &answers_within, sizeof answers_within) == 0 ? 0 : errno;
   });
   if (error == 0) return Netlink(route, control);
   if (route >= 0) close(route);

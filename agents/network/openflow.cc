@@ -43,6 +43,7 @@ struct OpenFlow::Wanted {
     std::string actions;
     std::string bytes;  // the flow_mod that adds it
     PortId port;
+    AnyId owner;
     std::string text;
   };
   std::map<std::string, One> flows;
@@ -186,14 +187,15 @@ Status OpenFlow::exchange(std::vector<Message> messages, const std::function<boo
                                          ovs_retval_to_string(broken))};
 }
 
-Result<const OpenFlow::Wanted*> OpenFlow::understood(const std::vector<Flow>& flows) {
-  if (last_wanted_ && flows == last_flows_) return last_wanted_.get();
-  auto wanted = std::make_unique<Wanted>();
+Result<Refused> OpenFlow::understand(const std::vector<Flow>& flows, Wanted& into) {
+  Refused refused;
   for (const auto& flow : flows) {
     ofputil_flow_mod mod;
     ofputil_protocol usable;
-    if (char* error = parse_ofp_flow_mod_str(&mod, flow.text.c_str(), nullptr, nullptr, OFPFC_ADD, &usable))
-      return {Errc::broken, fmt::format("flow \"{}\": {}", flow.text, taken(error))};
+    if (char* error = parse_ofp_flow_mod_str(&mod, flow.text.c_str(), nullptr, nullptr, OFPFC_ADD, &usable)) {
+      refused.try_emplace(flow.owner(), fmt::format("flow \"{}\": {}", flow.text, taken(error)));
+      continue;
+    }
     mod.new_cookie = htonll(flow_cookie);
     Message message(ofputil_encode_flow_mod(&mod, protocol), ofpbuf_delete);
     ofpmsg_update_length(message.get());
@@ -206,23 +208,36 @@ Result<const OpenFlow::Wanted*> OpenFlow::understood(const std::vector<Flow>& fl
                                                  &actions, OFPP_MAX, 255);
     if (error) {
       ofpbuf_uninit(&actions);
-      return {Errc::broken, fmt::format("flow \"{}\": {}", flow.text, ofperr_to_string(error))};
+      refused.try_emplace(flow.owner(), fmt::format("flow \"{}\": {}", flow.text, ofperr_to_string(error)));
+      continue;
     }
     match where;
     minimatch_expand(&mod.match, &where);
-    auto [it, fresh] = wanted->flows.try_emplace(key_of(mod.table_id, where, mod.priority));
+    auto [it, fresh] = into.flows.try_emplace(key_of(mod.table_id, where, mod.priority));
     if (fresh)
       it->second = {actions_of(mod.ofpacts, mod.ofpacts_len),
-                    std::string(static_cast<char*>(message->data), message->size), flow.port, flow.text};
-    const std::string twin = fresh ? "" : it->second.text;
+                    std::string(static_cast<char*>(message->data), message->size), flow.port, flow.owner(), flow.text};
+    const Wanted::One twin = it->second;
     minimatch_destroy(&mod.match);
     ofpbuf_uninit(&actions);
-    if (!fresh)
-      return {Errc::broken, fmt::format("two flows for one match: \"{}\" and \"{}\"", twin, flow.text)};
+    // The port that may have an address twice is no trouble; two that want one frame are.
+    if (fresh || (twin.owner == flow.owner() && twin.text == flow.text)) continue;
+    refused.try_emplace(flow.owner(), fmt::format("its frames are already those of {}: flow \"{}\" is taken by \"{}\"",
+                                                  twin.owner.str(), flow.text, twin.text));
   }
+  if (const auto nobody = refused.find({}); nobody != refused.end()) return {Errc::broken, nobody->second};
+  return refused;
+}
+
+Result<Refused> OpenFlow::understood(const std::vector<Flow>& flows) {
+  if (last_wanted_ && flows == last_flows_) return last_refused_;
+  auto wanted = std::make_unique<Wanted>();
+  auto refused = understand(flows, *wanted);
+  if (!refused) return refused;
   last_flows_ = flows;
   last_wanted_ = std::move(wanted);
-  return last_wanted_.get();
+  last_refused_ = *refused;
+  return refused;
 }
 
 Result<OpenFlow::Installed> OpenFlow::dump(Clock::time_point deadline) {
@@ -272,19 +287,20 @@ Result<OpenFlow::Installed> OpenFlow::dump(Clock::time_point deadline) {
 }
 
 Result<FlowsBehind> OpenFlow::compare(const std::vector<Flow>& flows, Clock::time_point deadline) {
-  auto wanted = understood(flows);
-  if (!wanted) return wanted.error();
+  auto refused = understood(flows);
+  if (!refused) return refused.error();
   auto installed = dump(deadline);
   if (!installed) return installed.error();
   FlowsBehind behind;
-  for (const auto& [key, flow] : (*wanted)->flows) {
+  behind.missing = refused->size();
+  for (const auto& [key, flow] : last_wanted_->flows) {
     const auto has = installed->flows.find(key);
     if (has != installed->flows.end() && has->second.ours && has->second.actions == flow.actions) continue;
     ++behind.missing;
     if (flow.port) behind.ports.insert(flow.port);
   }
   for (const auto& [key, flow] : installed->flows) {
-    behind.foreign += !(*wanted)->flows.contains(key);
+    behind.foreign += !last_wanted_->flows.contains(key);
     match where;
     minimatch_expand(&flow.where, &where);
     if (flow.table == 0 && flow.ours)
@@ -293,14 +309,14 @@ Result<FlowsBehind> OpenFlow::compare(const std::vector<Flow>& flows, Clock::tim
   return behind;
 }
 
-Result<std::size_t> OpenFlow::replace(const std::vector<Flow>& flows, Clock::time_point deadline) {
-  auto wanted = understood(flows);
-  if (!wanted) return wanted.error();
+Result<Refused> OpenFlow::replace(const std::vector<Flow>& flows, Clock::time_point deadline) {
+  auto refused = understood(flows);
+  if (!refused || !refused->empty()) return refused;
   auto installed = dump(deadline);
   if (!installed) return installed.error();
-  std::vector<Message> mods;
+  std::vector<Mod> mods;
   for (const auto& [key, flow] : installed->flows) {
-    if ((*wanted)->flows.contains(key)) continue;
+    if (last_wanted_->flows.contains(key)) continue;
     ofputil_flow_mod mod{};
     minimatch_clone(&mod.match, &flow.where);
     mod.priority = flow.priority;
@@ -310,59 +326,62 @@ Result<std::size_t> OpenFlow::replace(const std::vector<Flow>& flows, Clock::tim
     mod.buffer_id = UINT32_MAX;
     mod.out_port = OFPP_ANY;
     mod.out_group = OFPG_ANY;
-    mods.emplace_back(ofputil_encode_flow_mod(&mod, protocol), ofpbuf_delete);
-    ofpmsg_update_length(mods.back().get());
+    mods.push_back({Message(ofputil_encode_flow_mod(&mod, protocol), ofpbuf_delete), AnyId{}});
+    ofpmsg_update_length(mods.back().message.get());
     minimatch_destroy(&mod.match);
   }
-  for (const auto& [key, flow] : (*wanted)->flows) {
+  for (const auto& [key, flow] : last_wanted_->flows) {
     const auto has = installed->flows.find(key);
     if (has != installed->flows.end() && has->second.ours && has->second.actions == flow.actions) continue;
-    mods.emplace_back(ofpbuf_clone_data(flow.bytes.data(), flow.bytes.size()), ofpbuf_delete);
+    mods.push_back({Message(ofpbuf_clone_data(flow.bytes.data(), flow.bytes.size()), ofpbuf_delete), flow.owner});
   }
-  const std::size_t count = mods.size();
-  if (count == 0) return count;
-  if (auto status = bundle(std::move(mods), deadline); !status) return status.error();
-  return count;
+  return mods.empty() ? Refused{} : bundle(std::move(mods), deadline);
 }
 
-Status OpenFlow::bundle(std::vector<Message> mods, Clock::time_point deadline) {
+Result<Refused> OpenFlow::bundle(std::vector<Mod> mods, Clock::time_point deadline) {
   static std::uint32_t last_id = 0;
   ofputil_bundle_ctrl_msg control{++last_id, OFPBCT_OPEN_REQUEST, OFPBF_ORDERED | OFPBF_ATOMIC};
   const auto request = [&](std::uint16_t type) {
     control.type = type;
     return Message(ofputil_encode_bundle_ctrl_request(version, &control), ofpbuf_delete);
   };
-  std::vector<std::string> errors;
+  std::map<ovs_be32, AnyId> owners;  // by xid: an error comes back with that of the message it is for
+  std::size_t errors = 0;
+  std::string first;
+  Refused refused;
   ovs_be32 last_xid = 0;
   const auto on_answer = [&](const Message& answer) {
     ofptype type;
     const ofp_header* header = header_of(answer.get());
-    if (ofptype_decode(&type, header) == 0 && type == OFPTYPE_ERROR)
-      errors.push_back(ofperr_to_string(ofperr_decode_msg(header, nullptr)));
+    if (ofptype_decode(&type, header) == 0 && type == OFPTYPE_ERROR) {
+      const std::string why = ofperr_to_string(ofperr_decode_msg(header, nullptr));
+      if (errors++ == 0) first = why;
+      if (const auto owner = owners.find(header->xid); owner != owners.end() && owner->second)
+        refused.try_emplace(owner->second, "ovs-vswitchd refuses a flow of it: " + why);
+    }
     return header->xid == last_xid;
   };
 
   std::vector<Message> messages;
   messages.push_back(request(OFPBCT_OPEN_REQUEST));
   for (auto& mod : mods) {
-    ofputil_bundle_add_msg add{control.bundle_id, control.flags, header_of(mod.get())};
+    owners[header_of(mod.message.get())->xid] = mod.owner;  // the bundle's message has the same
+    ofputil_bundle_add_msg add{control.bundle_id, control.flags, header_of(mod.message.get())};
     messages.emplace_back(ofputil_encode_bundle_add(version, &add), ofpbuf_delete);
-    mod.reset();
+    mod.message.reset();
   }
   messages.emplace_back(ofputil_encode_barrier_request(version), ofpbuf_delete);
   last_xid = header_of(messages.back().get())->xid;
-  if (auto status = exchange(std::move(messages), on_answer, deadline); !status) return status;
+  if (auto status = exchange(std::move(messages), on_answer, deadline); !status) return status.error();
 
-  const bool well = errors.empty();
   std::vector<Message> end;
-  end.push_back(request(well ? OFPBCT_COMMIT_REQUEST : OFPBCT_DISCARD_REQUEST));
+  end.push_back(request(errors == 0 ? OFPBCT_COMMIT_REQUEST : OFPBCT_DISCARD_REQUEST));
   last_xid = header_of(end[0].get())->xid;
-  if (auto status = exchange(std::move(end), on_answer, deadline); !status) return status;
-  if (!errors.empty())
-    return {Errc::broken,
-            fmt::format("ovs-vswitchd refuses {} of {} flows, none was changed; the first for: {}",
-                        errors.size(), mods.size(), errors[0])};
-  return {};
+  if (auto status = exchange(std::move(end), on_answer, deadline); !status) return status.error();
+  if (errors == 0 || !refused.empty()) return refused;
+  return {Errc::broken,
+          fmt::format("ovs-vswitchd refuses {} of {} flows, none was changed; the first for: {}", errors, mods.size(),
+                      first)};
 }
 
 }  // namespace reprise::network

@@ -33,6 +33,8 @@ struct FlowsBehind {
   bool none() const { return missing == 0 && foreign == 0; }
 };
 
+using Refused = std::map<AnyId, std::string>;  // by owner: why
+
 class OpenFlow : public OvsLoop::Part {
  public:
   OpenFlow(OvsLoop& loop, const std::string& run_dir, const std::string& bridge,
@@ -40,8 +42,9 @@ class OpenFlow : public OvsLoop::Part {
   ~OpenFlow() override;
 
   Result<FlowsBehind> compare(const std::vector<Flow>& wanted, Clock::time_point deadline);
-  // Gives how many flows were added, changed or removed.
-  Result<std::size_t> replace(const std::vector<Flow>& wanted, Clock::time_point deadline);
+  // Nothing: all is in force. Else nothing was changed, and these owners' flows cannot be: ovs-vswitchd refuses
+  // them, or others have the same match. Once without them.
+  Result<Refused> replace(const std::vector<Flow>& wanted, Clock::time_point deadline);
 
   void run() override;
   void wait() override;
@@ -50,12 +53,17 @@ class OpenFlow : public OvsLoop::Part {
   struct Wanted;  // flows by table, priority and match
   struct Installed;
   using Message = std::unique_ptr<ofpbuf, void (*)(ofpbuf*)>;
+  struct Mod {
+    Message message;
+    AnyId owner;  // none: a flow that goes
+  };
 
   Status until_connected(Clock::time_point deadline);
   void disconnect();
-  Result<const Wanted*> understood(const std::vector<Flow>& flows);
+  static Result<Refused> understand(const std::vector<Flow>& flows, Wanted& into);
+  Result<Refused> understood(const std::vector<Flow>& flows);  // into last_wanted_
   Result<Installed> dump(Clock::time_point deadline);
-  Status bundle(std::vector<Message> mods, Clock::time_point deadline);
+  Result<Refused> bundle(std::vector<Mod> mods, Clock::time_point deadline);
   // Sends all; gives what comes back to `on_answer` until that returns true.
   Status exchange(std::vector<Message> messages, const std::function<bool(const Message&)>& on_answer,
                   Clock::time_point deadline);
@@ -70,6 +78,7 @@ class OpenFlow : public OvsLoop::Part {
   Clock::time_point again_at_{};
   std::chrono::milliseconds back_off_{50};
   std::vector<Flow> last_flows_;
+  Refused last_refused_;
   std::unique_ptr<Wanted> last_wanted_;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 
@@ -13,15 +14,19 @@
 namespace reprise::network {
 namespace {
 
+constexpr std::chrono::milliseconds tool_within{30'000};
+
 std::string database_socket(const OvsDaemonsConfig& config) { return config.run_dir + "/db.sock"; }
 
+// Somebody listens there. One that hangs, with its queue full, does so too: nobody is kept waiting for it.
 bool answers(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) return false;
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool connected = fd >= 0 && connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const bool connected =
+      fd >= 0 && (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 || errno == EAGAIN);
   if (fd >= 0) close(fd);
   return connected;
 }
@@ -33,7 +38,7 @@ Status make_database(const OvsDaemonsConfig& config) {
   // Under another name first: half a database would be refused at every start.
   const std::string fresh = config.database + ".new";
   std::filesystem::remove(fresh, error);
-  auto made = run_child({config.tool, "create", fresh, config.schema});
+  auto made = run_child({config.tool, "create", fresh, config.schema}, tool_within);
   if (!made) return made.error();
   if (!made->well())
     return {Errc::denied,

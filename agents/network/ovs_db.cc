@@ -242,15 +242,9 @@ void OvsDb::drop_ports(const ovsrec_bridge* bridge, const Layout& layout) {
   }
 }
 
-Status OvsDb::change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout) {
+const ovsrec_bridge* OvsDb::shaped_bridge(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout) {
   const ovsrec_bridge* bridge = find_bridge();
   const std::string datapath = datapath_type(bridge);
-  if (bridge && !smap_get(&bridge->external_ids, key_ours) && bridge->n_ports > 1)
-    return {
-        Errc::exists,
-        fmt::format("the bridge {} is there, has ports and is not Reprise's: remove it, or name another one "
-                    "in the configuration",
-                    config_.bridge)};
   if (!bridge) {
     ovsrec_bridge* fresh = ovsrec_bridge_insert(txn);
     ovsrec_bridge_set_name(fresh, config_.bridge.c_str());
@@ -267,47 +261,98 @@ Status OvsDb::change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root,
   ovsrec_bridge_set_fail_mode(bridge, "secure");
   ovsrec_bridge_set_datapath_type(bridge, datapath.c_str());
   ovsrec_bridge_set_protocols(bridge, protocols, std::size(protocols));
+  return bridge;
+}
+
+// Names are one space in the whole database: one that is taken would have the whole change refused.
+std::string OvsDb::elsewhere(const std::string& device, const ovsrec_bridge* bridge) const {
+  const ovsrec_bridge* other;
+  OVSREC_BRIDGE_FOR_EACH(other, idl_) {
+    if (other == bridge) continue;
+    for (std::size_t i = 0; i < other->n_ports; ++i)
+      for (std::size_t j = 0; j < other->ports[i]->n_interfaces; ++j)
+        if (device == other->ports[i]->name || device == other->ports[i]->interfaces[j]->name)
+          return fmt::format("Open vSwitch has {} on the bridge {}: take it off there (ovs-vsctl del-port {})", device,
+                             other->name, device);
+  }
+  return {};
+}
+
+Status OvsDb::change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout,
+                            Unshaped& not_so) {
+  const ovsrec_bridge* bridge = find_bridge();
+  if (bridge && !smap_get(&bridge->external_ids, key_ours) && bridge->n_ports > 1)
+    return {
+        Errc::exists,
+        fmt::format("the bridge {} is there, has ports and is not Reprise's: remove it, or name another one "
+                    "in the configuration",
+                    config_.bridge)};
+  std::set<std::string> others;  // on the bridge by an operator's hand
+  for (std::size_t i = 0; bridge && i < bridge->n_ports; ++i)
+    for (std::size_t j = 0; j < bridge->ports[i]->n_interfaces; ++j)
+      if (const auto has = picture_of(*bridge->ports[i]->interfaces[j]); !has.network && !has.uplink)
+        others.insert(has.name);
+  bridge = shaped_bridge(txn, root, layout);
 
   for (const auto& [name, leg] : layout.legs) {
+    if (layout.left.contains(name)) continue;
     const ovsrec_port* there = find_port(*bridge, name);
     if (there && there->n_interfaces == 1) {
       const SwitchPort has = picture_of(*there->interfaces[0]);
       if (has.network == leg.network && has.born == leg.born) continue;
     }
-    ovsrec_bridge_update_ports_addvalue(
-        bridge, add_port(txn, name, Ids{{key_network, leg.network.str()}, {key_born, leg.born.str()}}));
+    std::string taken = elsewhere(name, bridge);
+    if (others.contains(name))
+      taken = fmt::format("the port {} of {} is not Reprise's: take it off (ovs-vsctl del-port {})", name,
+                          config_.bridge, name);
+    if (taken.empty())
+      ovsrec_bridge_update_ports_addvalue(
+          bridge, add_port(txn, name, Ids{{key_network, leg.network.str()}, {key_born, leg.born.str()}}));
+    else not_so.legs[leg.network] = taken;
   }
-  if (!config_.uplink.empty() && !find_port(*bridge, config_.uplink))
+  if (config_.uplink.empty() || find_port(*bridge, config_.uplink)) return {};
+  not_so.uplink = elsewhere(config_.uplink, bridge);
+  if (not_so.uplink.empty())
     ovsrec_bridge_update_ports_addvalue(bridge, add_port(txn, config_.uplink, Ids{{key_uplink, "true"}}));
   return {};
 }
 
-Status OvsDb::legs_open(const Layout& layout, Clock::time_point deadline) {
-  const auto is_ours = [&](const SwitchPort& port) { return layout.legs.contains(port.name) || port.uplink; };
+void OvsDb::legs_open(const Layout& layout, Unshaped& not_so, Clock::time_point deadline) {
+  const auto is_leg = [&](const SwitchPort& port) {
+    return layout.legs.contains(port.name) && !layout.left.contains(port.name) && port.network;
+  };
   Switch now;
   loop_.run_until(
       [&] {
         if (!ready()) return false;
         now = picture();
-        return std::none_of(now.ports.begin(), now.ports.end(),
-                            [&](const auto& port) { return is_ours(port) && port.ofport == 0; });
+        return std::none_of(now.ports.begin(), now.ports.end(), [&](const auto& port) {
+          return (is_leg(port) || port.uplink) && port.ofport == 0;
+        });
       },
       deadline);
-  for (const auto& port : now.ports)
-    if (is_ours(port) && port.ofport <= 0)
-      return {Errc::conflict,
-              fmt::format("Open vSwitch cannot use the device {}: {}", port.name,
-                          port.error.empty() ? "ovs-vswitchd gave it no port number in time" : port.error)};
-  return {};
+  for (const auto& port : now.ports) {
+    if (port.ofport > 0) continue;
+    const std::string why =
+        fmt::format("Open vSwitch cannot use the device {}: {}", port.name,
+                    port.error.empty() ? "ovs-vswitchd gave it no port number in time" : port.error);
+    if (is_leg(port)) not_so.legs[*port.network] = why;
+    if (port.uplink) not_so.uplink = why;
+  }
 }
 
-Status OvsDb::shape(const Layout& layout, Clock::time_point deadline) {
+Result<Unshaped> OvsDb::shape(const Layout& layout, Clock::time_point deadline) {
+  Unshaped not_so;
   auto done = commit(
-      [&](ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root) { return change_layout(txn, root, layout); },
+      [&](ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root) {
+        not_so = {};
+        return change_layout(txn, root, layout, not_so);
+      },
       deadline);
   if (done) done = in_force(deadline);
-  if (done) done = legs_open(layout, deadline);
-  return done;
+  if (!done) return done.error();
+  legs_open(layout, not_so, deadline);
+  return not_so;
 }
 
 Status OvsDb::remove_bridge(Clock::time_point deadline) {

@@ -51,7 +51,14 @@ struct Leg {
 
 struct Layout {
   std::map<std::string, Leg> legs;  // by device name
+  std::set<std::string> left;       // of legs: those that stay as they are, there or not
   std::set<PortId> ports;           // whose taps may be plugged; broken ports of others are cleared away
+};
+
+// What of a layout could not be, and why; the rest is so.
+struct Unshaped {
+  std::map<NetworkId, std::string> legs;
+  std::string uplink;
 };
 
 struct OvsDbConfig {
@@ -68,7 +75,7 @@ class OvsDb : public OvsLoop::Part {
 
   Result<Switch> look(Clock::time_point deadline);
   // Makes br-int, its uplink and exactly these legs; returns once ovs-vswitchd has it so.
-  Status shape(const Layout& layout, Clock::time_point deadline);
+  Result<Unshaped> shape(const Layout& layout, Clock::time_point deadline);
   Status remove_bridge(
       Clock::time_point deadline);  // with all that is on it; well if it is not there or not ours
 
@@ -82,8 +89,10 @@ class OvsDb : public OvsLoop::Part {
   Status until_ready(Clock::time_point deadline);
   Status commit(const Change& change, Clock::time_point deadline);
   Status in_force(Clock::time_point deadline);
-  Status legs_open(const Layout& layout, Clock::time_point deadline);
-  Status change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout);
+  void legs_open(const Layout& layout, Unshaped& not_so, Clock::time_point deadline);
+  Status change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout, Unshaped& not_so);
+  const ovsrec_bridge* shaped_bridge(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout);
+  std::string elsewhere(const std::string& device, const ovsrec_bridge* bridge) const;
   void drop_ports(const ovsrec_bridge* bridge, const Layout& layout);
   std::string datapath_type(const ovsrec_bridge* bridge) const;
   const ovsrec_bridge* find_bridge() const;

@@ -5,11 +5,15 @@
 // the next apply it neither sends nor receives. Networks and ports that are on the host are told from the
 // host: from br-int, and from the hosts files that dnsmasq serves. A port leaves there only after its
 // flows have gone, so one that is not shown has no flow.
+// One network or port that cannot be carried leaves the others as they are wanted, and itself as far as it goes:
+// one whose flows the switch refuses is dark, one whose DHCP fails has its flows. A tap that the switch cannot open
+// is the port's trouble for as long as its device is there; a row without a device is a guest that is gone.
 //
 // State: RUN_DIR (folders of the networks), the namespaces, Open vSwitch's database. Nothing else.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -49,10 +53,29 @@ class OvsDriver : public Driver {
   const std::string& missing() const { return missing_; }
 
  private:
-  Status apply(const Want& want);
+  using Troubles = std::map<AnyId, Error>;
+  // One apply: what it is for, and what came of it.
+  struct Round {
+    const Want& want;
+    AnyId retried;
+    Troubles troubles;
+    std::set<AnyId> dark;              // of those: whose flows the switch refuses
+    std::set<std::string> fresh_legs;  // made since the switch last had them
+    std::string uplink;                // what keeps it from being carried
+  };
+
+  Status apply(const Want& want, AnyId retried);
+  bool is_due(const Round& round, NetworkId network) const;
+  void prepare_networks(Round& round);
+  Status apply_switch(Round& round);
+  Status shape(Round& round, Clock::time_point deadline);
+  Status replace_flows(Round& round, Clock::time_point deadline);
+  void serve_networks(Round& round);
+  void remove_networks(Round& round);
   Status carry_uplink();
-  Status apply_switch(const Want& want, const std::set<std::string>& fresh_legs);
-  std::string missing_of(const Want& want) const;
+
+  Troubles tap_troubles(const Switch& now, const Want& want) const;
+  std::string missing_of(const Want& want, const Switch& now) const;
   void tell_ports(Have& have, const Switch& now, const FlowsBehind& behind, bool flows_known) const;
   void wake();
 
@@ -60,6 +83,8 @@ class OvsDriver : public Driver {
   std::mutex mutex_;
   std::function<void()> wake_;
   std::optional<Want> applied_;
+  Troubles troubles_;     // of the last apply
+  std::set<AnyId> dark_;  // of those: whose flows are left out
   std::string missing_;
   Dhcp dhcp_;
   OvsLoop loop_;

@@ -15,8 +15,8 @@ Want present(const Want& want) {
 
 std::optional<Action> next_action(const Want& want, const Have& have, const std::set<AnyId>& skip) {
   Want there = present(want);
-  if (!have.in_force || !(have.applied == there)) {
-    if (skip.contains({})) return std::nullopt;
+  if (!have.in_force || have.applied != there) {
+    if (skip.contains(AnyId{})) return std::nullopt;
     return Action{.step = Step::apply, .want = std::move(there)};
   }
   for (const auto& [id, why] : have.troubles)

@@ -17,6 +17,7 @@
 #include "agents/core/child_process.h"
 #include "agents/network/netlink.h"
 #include "agents/network/ovs_driver.h"
+#include "tests/contract/network_agent.h"
 #include "tests/contract/network_host.h"
 #include "tests/contract/network_suite.h"
 
@@ -26,100 +27,7 @@
 namespace reprise::network {
 namespace {
 
-constexpr const char* run_dir = "/run/test/network";
-
-OvsConfig config_of(const std::string& uplink = {}) {
-  OvsConfig config;
-  config.switch_.datapath = "netdev";
-  config.switch_.uplink = uplink;
-  config.run_dir = run_dir;
-  return config;
-}
-
-// An agent in small: looks, applies what is wanted, waits for a wake when that did not do.
-class Agent {
- public:
-  explicit Agent(OvsConfig config = config_of()) : driver(std::move(config)) {
-    OvsHost::get();
-    driver.on_change([this] {
-      std::lock_guard lock(mutex_);
-      ++wakes_;
-      heard_.notify_all();
-    });
-  }
-  ~Agent() {
-    if (!wipe_at_end) return;
-    if (auto wiped = driver.wipe(); !wiped) WARN(wiped.error().text);
-  }
-
-  // `in`: the guests whose taps it must have seen by then; news of them comes through the database.
-  void settle(const Want& want, std::initializer_list<const Guest*> in = {}) {
-    for (std::uint64_t seen = wakes();; seen = wait_after(seen)) {
-      if (well(want, in)) return;
-      if (auto done = driver.perform({Step::apply, want}); !done)
-        UNSCOPED_INFO("apply: " << done.error().text);
-      if (well(want, in)) return;
-      UNSCOPED_INFO("missing: " << driver.missing());
-    }
-  }
-  bool well(const Want& want, std::initializer_list<const Guest*> in) {
-    const auto have = driver.observe();
-    if (!have) UNSCOPED_INFO("observe: " << have.error().text);
-    if (!have || !have->in_force || have->applied != want) return false;
-    return std::all_of(in.begin(), in.end(), [&](const Guest* guest) {
-      const auto port = have->ports.find({guest->port.id, guest->port.born});
-      return port != have->ports.end() && port->second.ready && port->second.plugged;
-    });
-  }
-  std::uint64_t wakes() {
-    std::lock_guard lock(mutex_);
-    return wakes_;
-  }
-  std::uint64_t wait_after(std::uint64_t seen) {
-    std::unique_lock lock(mutex_);
-    if (!heard_.wait_for(lock, std::chrono::seconds(20), [&] { return wakes_ > seen; }))
-      FAIL("nobody woke the agent");
-    return wakes_;
-  }
-
-  OvsDriver driver;
-  bool wipe_at_end = true;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable heard_;
-  std::uint64_t wakes_ = 0;
-};
-
-class OvsContractHost final : public ContractHost {
- public:
-  OvsContractHost() {
-    OvsHost::get();
-    restart();
-  }
-  ~OvsContractHost() override {
-    guests_.clear();
-    if (auto wiped = driver_->wipe(); !wiped) WARN(wiped.error().text);
-  }
-  Driver& driver() override { return *driver_; }
-  void restart() override {
-    driver_.reset();
-    OvsConfig config = config_of();
-    config.switch_.datapath = "auto";
-    driver_ = std::make_unique<OvsDriver>(config);
-  }
-  void plug(const PortWant& port) override {
-    auto& guest = guests_[port.id];
-    if (!guest) guest = std::make_unique<Guest>(port);
-    guest->plug();
-  }
-  void unplug(const PortWant& port) override { guests_.at(port.id)->unplug(); }
-  void lose_flows() override { kill_and_wait(OvsHost::get().pid("ovs-vswitchd")); }
-
- private:
-  std::unique_ptr<OvsDriver> driver_;
-  std::map<PortId, std::unique_ptr<Guest>> guests_;
-};
+Action apply_all(const Want& want) { return {.step = Step::apply, .want = want, .retried = {}}; }
 
 const NetworkWant net1 = network_want(1), net2 = network_want(2);
 const NetworkWant network_without_dhcp = [] {
@@ -128,26 +36,14 @@ const NetworkWant network_without_dhcp = [] {
   return network;
 }();
 
-std::string bridges() { return run({"/usr/bin/ovs-vsctl", "--timeout=10", "list-br"}); }
-std::string interfaces() {
-  return run({"/usr/bin/ovs-vsctl", "--timeout=10", "--bare", "--columns=name", "list", "Interface"});
-}
-
-std::vector<pid_t> dnsmasqs() {
-  std::vector<pid_t> pids;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    std::string name;
-    std::getline(std::ifstream(entry.path() / "comm"), name);
-    if (name == "dnsmasq") pids.push_back(std::stoi(entry.path().filename()));
-  }
-  std::sort(pids.begin(), pids.end());
-  return pids;
-}
-
 }  // namespace
 
 TEST_CASE("the ovs driver keeps the contract") {
   driver_contract([] { return std::make_unique<OvsContractHost>(); });
+}
+
+TEST_CASE("one network's or port's trouble is its own") {
+  one_is_in_trouble([] { return std::make_unique<OvsContractHost>(); });
 }
 
 TEST_CASE("guests get their address by DHCP and reach each other") {
@@ -533,7 +429,7 @@ TEST_CASE("what cannot be is said") {
          "lo-by-hand", "type=internal"});
     {
       Agent agent;
-      const auto done = agent.driver.perform({Step::apply, want_of({net1}, {})});
+      const auto done = agent.driver.perform(apply_all(want_of({net1}, {})));
       REQUIRE_FALSE(done.ok());
       CHECK(done.error().code == Errc::exists);
       CHECK(done.error().text.find("br-int") != std::string::npos);
@@ -543,7 +439,7 @@ TEST_CASE("what cannot be is said") {
   }
   SECTION("an uplink that is no device") {
     Agent agent(config_of("nosuch0"));
-    const auto done = agent.driver.perform({Step::apply, Want{}});
+    const auto done = agent.driver.perform(apply_all(Want{}));
     REQUIRE_FALSE(done.ok());
     CHECK(done.error().code == Errc::not_found);
     CHECK(done.error().text.find("nosuch0") != std::string::npos);
@@ -557,16 +453,20 @@ TEST_CASE("what cannot be is said") {
     const auto have = driver.observe();
     REQUIRE_FALSE(have.ok());
     CHECK(have.error().code == Errc::unreachable);
-    CHECK(driver.perform({Step::apply, Want{}}).error().code == Errc::unreachable);
+    CHECK(driver.perform(apply_all(Want{})).error().code == Errc::unreachable);
   }
   SECTION("no dnsmasq") {
     OvsConfig config = config_of();
     config.dnsmasq = "/nowhere/dnsmasq";
     Agent agent(config);
-    const auto done = agent.driver.perform({Step::apply, want_of({net1}, {port_want(21, 1)})});
+    const AnyId id = net1.id.as<AnyId>();
+    Action action{.step = Step::apply, .want = want_of({net1}, {port_want(21, 1)}), .retried = {}};
+    CHECK(agent.driver.perform(action).ok());
+    CHECK(agent.driver.observe()->troubles.at(id).find("/nowhere/dnsmasq") != std::string::npos);
+    action.retried = id;
+    const auto done = agent.driver.perform(action);
     REQUIRE_FALSE(done.ok());
     CHECK(done.error().code == Errc::not_found);
-    CHECK(done.error().text.find("/nowhere/dnsmasq") != std::string::npos);
   }
 }
 

@@ -327,6 +327,9 @@ OvsHost::OvsHost() {
   config.database = "/run/test/ovs/conf.db";
   config.pid_dir = "/run/test/pid";
   config.log_dir = "/run/test/log";
+  // A file system of its own, so that a test can fill it.
+  mkdir("/run/test/ovs", 0755);
+  if (mount("none", "/run/test/ovs", "tmpfs", 0, "size=32m") != 0) FAIL("mount: " << std::strerror(errno));
   const auto is = ensure_ovs(supervisor, config);
   if (!is) FAIL(is.error().text);
   REQUIRE(*is == OvsIs::ours);

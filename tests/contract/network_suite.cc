@@ -6,6 +6,8 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "agents/network/plan.h"
+
 #undef CHECK
 #include <catch2/catch.hpp>  // last: its CHECK replaces ours
 
@@ -85,8 +87,20 @@ class Suite {
     return *have;
   }
   void apply(const Want& want) {
-    const auto done = host->driver().perform({Step::apply, want});
+    const auto done = host->driver().perform({.step = Step::apply, .want = want, .retried = {}});
     if (!done) FAIL("apply: " << done.error().text);
+  }
+  // Acts as the plan says until it has nothing to say; in between it waits to be woken.
+  void settle(const Want& want) {
+    for (int attempt = 0; attempt < 40; ++attempt) {
+      const auto action = next_action(want, look());
+      if (!action) return;
+      const auto done = host->driver().perform(*action);
+      if (done) continue;
+      UNSCOPED_INFO("apply: " << done.error().text);
+      if (!bell.wait()) break;
+    }
+    FAIL("it does not settle");
   }
   // Looks again at each wake until `good`; as an agent does, except that it does nothing.
   template <class Good>
@@ -107,7 +121,78 @@ PortHave port_of(const Have& have, const PortWant& want) {
   return found->second;
 }
 
+Want wanted(Want want) { return present(want); }
+
+// One of two networks, or one port, is in trouble: that one says so, the rest goes on, and when the cause is over
+// it heals by itself. `running`: it had been well before.
+void strike(Suite& s, const Fault& fault, bool running) {
+  INFO(fault.name << (running ? ", while running" : ", at start"));
+  const PortWant a = port_want(21, 1), b = port_want(22, 1), c = port_want(23, 2), d = port_want(24, 2);
+  const Want good = wanted(want_of({network_want(1), network_want(2)}, {a, b, c}));
+  Want bad = good;
+  const bool of_port = bad.ports.contains(fault.of.as<PortId>());
+  s.settle({});
+  if (fault.needs_taps)
+    for (const auto& port : {a, b, c}) s.host->plug(port);
+  if (running) s.settle(good);
+  else if (fault.needs_taps) s.settle(wanted(want_of({network_want(1), network_want(2)}, {a, c})));
+  if (running)
+    for (auto& [id, port] : bad.ports) port.hostname += "-too";  // news for all files
+  if (fault.spoil) fault.spoil(bad);
+  if (fault.strike) fault.strike();
+
+  const auto said = [&](const Have& have) {
+    const auto found = have.troubles.find(fault.of);
+    return found == have.troubles.end() ? std::string{} : found->second;
+  };
+  s.apply(bad);
+  Have have = s.look_until([&](const Have& now) { return now.in_force && now.troubles.contains(fault.of); });
+  CHECK(have.applied == bad);
+  CHECK(have.troubles.size() == 1);
+  CHECK(said(have).find(fault.says) != std::string::npos);
+  INFO("it says: " << said(have));
+  CHECK(port_of(have, c).ready);
+  CHECK(port_of(have, a).plugged == fault.needs_taps);
+  CHECK_FALSE(port_of(have, b).ready);
+  if (of_port) CHECK(port_of(have, a).ready);
+
+  // Its own next try, and its own error; nobody else's.
+  const auto again = next_action(bad, have);
+  REQUIRE(again.has_value());
+  CHECK(again->retried == fault.of);
+  CHECK_FALSE(next_action(bad, have, {fault.of}).has_value());
+  const auto failed = s.host->driver().perform(*again);
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.error().text.find(fault.says) != std::string::npos);
+
+  // Meanwhile the others get what they want.
+  Want more = bad;
+  more.ports[d.id] = wanted(want_of({}, {d})).ports.at(d.id);
+  s.apply(more);
+  have = s.look();
+  CHECK(have.in_force);
+  CHECK(port_of(have, d).ready);
+  CHECK(have.troubles.size() == 1);
+  CHECK(said(have).find(fault.says) != std::string::npos);
+
+  if (fault.mend) fault.mend();
+  s.settle(fault.spoil ? good : more);
+  have = s.look();
+  CHECK(have.in_force);
+  CHECK(have.troubles.empty());
+  for (const auto& port : {a, b, c}) CHECK(port_of(have, port) == PortHave{port.id, port.born, true, fault.needs_taps});
+  if (fault.needs_taps)
+    for (const auto& port : {a, b, c}) s.host->unplug(port);
+}
+
 }  // namespace
+
+void one_is_in_trouble(const MakeHost& make) {
+  Suite s(make);
+  for (const auto& fault : s.host->faults(network_want(1), port_want(22, 1)))
+    for (const bool running : {false, true})
+      if (!running || fault.strikes_the_well) strike(s, fault, running);
+}
 
 void driver_contract(const MakeHost& make) {
   Suite s(make);

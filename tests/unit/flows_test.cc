@@ -3,10 +3,13 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <map>
+#include <set>
 #include <sstream>
 
 #include "agents/network/dhcp_files.h"
 #include "agents/network/flows.h"
+#include "agents/network/plan.h"
 
 #undef CHECK
 #include <catch2/catch.hpp>  // last: its CHECK replaces ours
@@ -92,6 +95,8 @@ table=0,priority=100,in_port=5,vlan_tci=0x0000/0x1fff,actions=set_field:101->reg
 table=10,priority=50,in_port=5,udp,tp_src=67,actions=drop
 table=10,priority=40,in_port=5,dl_src=52:54:00:00:00:01,arp,arp_sha=52:54:00:00:00:01,arp_spa=0.0.0.0,actions=resubmit(,30)
 table=10,priority=40,in_port=5,dl_src=52:54:00:00:00:01,udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67,actions=resubmit(,30)
+table=10,priority=35,in_port=5,dl_src=52:54:00:00:00:01,udp,tp_src=68,tp_dst=67,dl_dst=fa:16:3e:00:00:01,actions=resubmit(,30)
+table=10,priority=35,in_port=5,dl_src=52:54:00:00:00:01,udp,tp_src=68,tp_dst=67,dl_dst=ff:ff:ff:ff:ff:ff,nw_dst=255.255.255.255,actions=resubmit(,30)
 table=10,priority=40,in_port=5,dl_src=52:54:00:00:00:01,arp,arp_sha=52:54:00:00:00:01,arp_spa=10.0.1.21,actions=resubmit(,30)
 table=10,priority=30,in_port=5,dl_src=52:54:00:00:00:01,ip,nw_src=10.0.1.21,actions=resubmit(,30)
 table=30,priority=100,reg5=101,dl_dst=52:54:00:00:00:01,actions=output:5
@@ -131,6 +136,69 @@ TEST_CASE("a port that is down only drops, and no group reaches it") {
   CHECK(any_line(text, "arp,actions=output:6,push_vlan"));
   CHECK_FALSE(any_line(text, "output:5"));
   CHECK_FALSE(any_line(text, "table=10,priority=50,in_port=5"));
+}
+
+TEST_CASE("a network without DHCP has nothing of a DHCP namespace") {
+  const auto flows_of = [](NetworkWant net) {
+    return text_of(want_of({std::move(net)}, {port(1, 1, {"10.0.1.21"})}), {{{port_id(1), 5}}, {{network_id(1), 2}}, 1});
+  };
+  NetworkWant off = net_want(1, 101), none = off, bare = off;
+  off.subnets[0].dhcp = false;  // the DHCP port is still there
+  none.subnets[0].dhcp = false;
+  none.subnets[0].dhcp_address = {};
+  none.dhcp_mac = {};
+  bare.subnets.clear();
+  bare.dhcp_mac = {};
+  for (const auto& net : {off, none, bare}) {
+    const std::string text = flows_of(net);
+    INFO(text);
+    for (const char* part : {"in_port=2", "output:2", "fa:16:3e:00:00:01", "=00:00:00:00:00:00", "10.0.1.2,", "tp_src=68,tp_dst=67,dl_dst"})
+      CHECK_FALSE(any_line(text, part));
+    CHECK(any_line(text, "table=30,priority=100,reg5=101,dl_dst=52:54:00:00:00:01,actions=output:5\n"));
+    CHECK(any_line(text, "nw_src=10.0.1.21,actions=resubmit(,30)\n"));
+  }
+}
+
+TEST_CASE("of two that cannot both be, the lines of the younger come later") {
+  auto old_net = net_want(9, 101), new_net = net_want(1, 101);
+  old_net.born = {5, 0};
+  auto old_port = port(8, 9, {"10.0.9.21"}), new_port = port(2, 9, {"10.0.9.22"});
+  old_port.born = {6, 0};
+  new_port.mac = old_port.mac;
+  const auto lines = flows(want_of({old_net, new_net}, {old_port, new_port}),
+                           {{{old_port.id, 5}, {new_port.id, 6}}, {}, 1});
+  std::map<std::string, AnyId> first;
+  std::set<AnyId> late;
+  for (const auto& flow : lines) {
+    const auto match = flow.text.substr(0, flow.text.find(",actions="));
+    if (!first.try_emplace(match, flow.owner()).second) late.insert(flow.owner());
+  }
+  CHECK(late == std::set<AnyId>{new_net.id.as<AnyId>(), new_port.id.as<AnyId>()});
+}
+
+TEST_CASE("the plan: all at once, or the next one in trouble") {
+  Want want = want_of({net_want(1, 101)}, {port(1, 1, {"10.0.1.21"})});
+  Have have;
+  const AnyId all{}, one{1, 1}, two{2, 2};
+  const auto retried = [&](const std::set<AnyId>& skip) -> std::optional<AnyId> {
+    const auto action = next_action(want, have, skip);
+    if (action) CHECK(action->want == present(want));
+    return action ? std::optional(action->retried) : std::nullopt;
+  };
+  CHECK(retried({}) == all);
+  CHECK(retried({one}) == all);
+  CHECK(retried({all}) == std::nullopt);
+  have.applied = present(want);
+  CHECK(retried({}) == all);
+  have.in_force = true;
+  CHECK(retried({}) == std::nullopt);
+  have.troubles = {{one, "why"}, {two, "why"}};
+  CHECK(retried({}) == one);
+  CHECK(retried({all, one}) == two);
+  CHECK(retried({one, two}) == std::nullopt);
+  want.ports.begin()->second.admin_up = false;
+  CHECK(retried({one, two}) == all);
+  CHECK(next_action(want, have)->retried == all);
 }
 
 TEST_CASE("several addresses of one port may each be used, no other") {
@@ -190,10 +258,10 @@ TEST_CASE("dnsmasq's files") {
   same("\n" + dhcp_hosts(net, {&a, &b, &c}), R"(
 # network aaaa0000-0000-0001-0000-000000000001 born 11.0
 # port bbbb0000-0000-0001-0000-000000000001 born 21.1
-52:54:00:00:00:01,10.0.1.21,web-1,infinite
+52:54:00:00:00:01,10.0.1.21,web-1,86400
 # port bbbb0000-0000-0002-0000-000000000002 born 22.1
 # port bbbb0000-0000-0003-0000-000000000003 born 23.1
-52:54:00:00:00:03,10.0.7.5,infinite
+52:54:00:00:00:03,10.0.7.5,86400
 )");
   same("\n" + dhcp_options(net), R"(
 tag:scccc0000000000010000000000000001,option:router,10.0.1.1
@@ -220,8 +288,8 @@ TEST_CASE("a hosts file says whose it is") {
   const auto says = read_dhcp_hosts(dhcp_hosts(net, {&a, &b}));
   CHECK((says.network == NetworkHave{net.id, net.born}));
   REQUIRE(says.ports.size() == 2);
-  CHECK(says.ports.at({a.id, a.born}) == "52:54:00:00:00:01,10.0.1.21,web,infinite\n");
-  CHECK(says.ports.at({b.id, b.born}) == "52:54:00:00:00:02,10.0.1.22,infinite\n");
+  CHECK(says.ports.at({a.id, a.born}) == "52:54:00:00:00:01,10.0.1.21,web,86400\n");
+  CHECK(says.ports.at({b.id, b.born}) == "52:54:00:00:00:02,10.0.1.22,86400\n");
   CHECK(read_dhcp_hosts("# network nonsense born x\n# port 1 born 2.0\n,,\n").ports.empty());
 }
 
@@ -232,7 +300,7 @@ TEST_CASE("a hostname that dnsmasq would read as something else is left out") {
         "set:x", "id:*", "-a", "a-", "a#b", "aa:bb"}) {
     const auto one = port(1, 1, {"10.0.1.21"}, name);
     INFO(name);
-    CHECK(any_line(dhcp_hosts(net, {&one}), "\n52:54:00:00:00:01,10.0.1.21,infinite\n"));
+    CHECK(any_line(dhcp_hosts(net, {&one}), "\n52:54:00:00:00:01,10.0.1.21,86400\n"));
     CHECK(read_dhcp_hosts(dhcp_hosts(net, {&one})).ports.size() == 1);
   }
 }
