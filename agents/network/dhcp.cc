@@ -39,7 +39,8 @@ bool there(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 Status cannot(const std::string& what, int error) {
   const bool full = error == ENOSPC || error == EDQUOT;
   const char* next = full ? ": make room there" : error == EROFS ? ": mount it read-write" : "";
-  return {full ? Errc::no_space : Errc::denied, fmt::format("cannot {}: {}{}", what, std::strerror(error), next)};
+  return {full ? Errc::no_space : Errc::denied,
+          fmt::format("cannot {}: {}{}", what, std::strerror(error), next)};
 }
 
 // Whole or not at all; readable for dnsmasq, whoever it runs as.
@@ -128,8 +129,9 @@ Result<bool> Dhcp::prepare(const NetworkWant& network) {
     return cannot("make the folder " + folder(network.id), error ? error.value() : ENOTDIR).error();
   if (!wants_dnsmasq(network)) return false;
   if (!network.dhcp_mac)
-    return {Errc::invalid, fmt::format("network {} has a subnet with DHCP, but its DHCP port has no MAC address",
-                                       network.id.str())};
+    return {Errc::invalid,
+            fmt::format("network {} has a subnet with DHCP, but its DHCP port has no MAC address",
+                        network.id.str())};
   auto fresh = make_pair(network);
   if (!fresh) return fresh;
   if (auto done = set_up_devices(network); !done) return done.error();
@@ -148,7 +150,8 @@ Result<bool> Dhcp::make_pair(const NetworkWant& network) {
   auto foreign = is_foreign(*outside, leg);
   if (!foreign) return foreign.error();
   if (*foreign)
-    return {Errc::exists, fmt::format("the device {} is there and is not Reprise's: rename or remove it", leg)};
+    return {Errc::exists,
+            fmt::format("the device {} is there and is not Reprise's: rename or remove it", leg)};
   auto ours = outside->link(leg);
   auto theirs = inside->link(device);
   if (!ours) return ours.error();
@@ -220,11 +223,15 @@ Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*
   Told told = told_[network.id];
   // One that is down is being started again: by what the hosts file says now.
   if (ran.value_or(0) != told.pid)
-    told = {.pid = ran.value_or(0), .leases = read_dhcp_leases(slurp(folder(network.id) + "/hosts")), .knows_all_leases = !ran};
+    told = {.pid = ran.value_or(0),
+            .files = {},
+            .leases = read_dhcp_leases(slurp(folder(network.id) + "/hosts")),
+            .knows_all_leases = !ran};
   const bool halted = ran && is_halted(*ran);
   const bool folder_lost = (ran || supervisor_.pid(spec.name)) && !there(spec.ready_file);
   auto leases = read_dhcp_leases(hosts);
-  // Before the files say otherwise: if we are killed in between, the next life starts one that has leased nothing.
+  // Before the files say otherwise: if we are killed in between, the next life starts one that has leased
+  // nothing.
   if (halted || folder_lost || leased_to_another(told, leases))
     if (auto stopped = halted ? supervisor_.stop(spec, halted_grace) : supervisor_.stop(spec); !stopped)
       return stopped;
@@ -232,8 +239,8 @@ Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*
   if (auto kept = supervisor_.keep(spec); !kept) return kept;
   const auto pid = supervisor_.pid(spec.name).value_or(0);
   const std::string files = options + "\n" + hosts;
-  // One that was adopted may have missed a signal, and one that the supervisor started meanwhile may have read what
-  // was there before: both are told once more.
+  // One that was adopted may have missed a signal; one that the supervisor started meanwhile may have read
+  // what was there before: both are told once more.
   if (pid != told.pid) told = {.pid = pid};
   if (pid != 0 && told.files != files) (void)supervisor_.signal(spec.name, SIGHUP);
   told.files = files;
@@ -253,8 +260,9 @@ Status Dhcp::be_without(NetworkId network) {
     if (auto gone = outside->remove_link(leg_name(network)); !gone) return gone;
   // What else may lie there under its name is not ours; an empty file is what an unmount leaves.
   std::error_code ignored;
-  const bool ours = netns_there(namespace_name(network)) || fs::is_regular_file(netns_path(namespace_name(network)), ignored);
-  return ours ? remove_netns(namespace_name(network)) : Status{};
+  const std::string ns = namespace_name(network);
+  const bool ours = netns_there(ns) || fs::is_regular_file(netns_path(ns), ignored);
+  return ours ? remove_netns(ns) : Status{};
 }
 
 Status Dhcp::remove(NetworkId network) {

@@ -2,7 +2,7 @@
 // network without DHCP has none of them, only its folder: what is here, and whose it is.
 //
 // Promises:
-// - One network's trouble is that network's: an error of any call leaves all others, and what the network had.
+// - One network's trouble is that network's: an error of any call leaves all others.
 // - serve() makes it so, by difference, safe to repeat; remove() leaves nothing of it.
 // - What is on the host says whose it is: folder RUN_DIR/NETWORK-ID, whose hosts file names the network
 //   and each port with born. Only the folder's networks and namespaces rp-<12 hex digits> are touched.
@@ -30,8 +30,8 @@ class Dhcp {
  public:
   Dhcp(std::string run_dir, std::string dnsmasq, std::function<void()> changed);
 
-  // Folder, namespace, veth and addresses: before the leg is put on br-int. True: the veth has been made since
-  // the last connect(), so that a switch which had one of that name still holds the one that is gone.
+  // Folder, namespace, veth and addresses: before the leg is put on br-int. True: the veth has been made
+  // since the last connect(), so that a switch which had one of that name still holds the one that is gone.
   Result<bool> prepare(const NetworkWant& network);
   // The leg is up: once more, when the switch has it. Open vSwitch writes a device's flags as it knew them before
   // (netdev_linux_update_flags()), so that one which came back under its name may have been set down.

@@ -63,7 +63,7 @@ struct Want {
 };
 
 // A port as the host has it. `ready`: DHCP knows it, if its network has any, and, if its tap is there, its
-// flows are in force: a guest that starts now has its network. A port without a tap yet is ready when DHCP is.
+// flows are in force: a guest that starts now has its network. Without a tap yet it is ready when DHCP is.
 struct PortHave {
   PortId id;
   Born born;
@@ -81,9 +81,10 @@ struct NetworkHave {
 struct Have {
   std::map<NetworkId, NetworkHave> networks;
   std::map<std::pair<PortId, Born>, PortHave> ports;
-  bool in_force = false;           // all that was last applied is in force, to the last flow, but for `troubles`
+  bool in_force = false;           // all that was last applied, but for `troubles`, is in force, to the last flow
   Want applied;                    // what was last applied by this process; empty after a restart
-  std::map<AnyId, std::string> troubles;  // networks and ports (by id) that the last apply failed for, and why; they alone
+  // Networks and ports, by id, that the last apply failed for, and why; they alone.
+  std::map<AnyId, std::string> troubles;
   bool operator==(const Have&) const = default;
 };
 

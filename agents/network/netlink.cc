@@ -31,7 +31,8 @@ namespace reprise::network {
 namespace {
 
 constexpr const char* netns_folder = "/run/netns";
-constexpr timeval answers_within{5, 0};  // the kernel answers at once: an answer that is missing will not come
+// The kernel answers at once: an answer that is missing will not come.
+constexpr timeval answers_within{5, 0};
 
 Errc code_of(int error) {
   switch (error) {
@@ -159,7 +160,9 @@ Result<Netlink> Netlink::open(const std::string& netns) {
     route = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (route < 0 || control < 0) return errno;
-    return setsockopt(route, SOL_SOCKET, SO_RCVTIMEO, &answers_within, sizeof answers_within) == 0 ? 0 : errno;
+    const bool timed =
+        setsockopt(route, SOL_SOCKET, SO_RCVTIMEO, &answers_within, sizeof answers_within) == 0;
+    return timed ? 0 : errno;
   });
   if (error == 0) return Netlink(route, control);
   if (route >= 0) close(route);

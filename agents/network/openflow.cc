@@ -216,14 +216,16 @@ Result<Refused> OpenFlow::understand(const std::vector<Flow>& flows, Wanted& int
     auto [it, fresh] = into.flows.try_emplace(key_of(mod.table_id, where, mod.priority));
     if (fresh)
       it->second = {actions_of(mod.ofpacts, mod.ofpacts_len),
-                    std::string(static_cast<char*>(message->data), message->size), flow.port, flow.owner(), flow.text};
+                    std::string(static_cast<char*>(message->data), message->size), flow.port, flow.owner(),
+                    flow.text};
     const Wanted::One twin = it->second;
     minimatch_destroy(&mod.match);
     ofpbuf_uninit(&actions);
     // The port that may have an address twice is no trouble; two that want one frame are.
     if (fresh || (twin.owner == flow.owner() && twin.text == flow.text)) continue;
-    refused.try_emplace(flow.owner(), fmt::format("its frames are already those of {}: flow \"{}\" is taken by \"{}\"",
-                                                  twin.owner.str(), flow.text, twin.text));
+    refused.try_emplace(flow.owner(),
+                        fmt::format("its frames are already those of {}: flow \"{}\" is taken by \"{}\"",
+                                    twin.owner.str(), flow.text, twin.text));
   }
   if (const auto nobody = refused.find({}); nobody != refused.end()) return {Errc::broken, nobody->second};
   return refused;
@@ -333,7 +335,8 @@ Result<Refused> OpenFlow::replace(const std::vector<Flow>& flows, Clock::time_po
   for (const auto& [key, flow] : last_wanted_->flows) {
     const auto has = installed->flows.find(key);
     if (has != installed->flows.end() && has->second.ours && has->second.actions == flow.actions) continue;
-    mods.push_back({Message(ofpbuf_clone_data(flow.bytes.data(), flow.bytes.size()), ofpbuf_delete), flow.owner});
+    mods.push_back(
+        {Message(ofpbuf_clone_data(flow.bytes.data(), flow.bytes.size()), ofpbuf_delete), flow.owner});
   }
   return mods.empty() ? Refused{} : bundle(std::move(mods), deadline);
 }
@@ -380,8 +383,8 @@ Result<Refused> OpenFlow::bundle(std::vector<Mod> mods, Clock::time_point deadli
   if (auto status = exchange(std::move(end), on_answer, deadline); !status) return status.error();
   if (errors == 0 || !refused.empty()) return refused;
   return {Errc::broken,
-          fmt::format("ovs-vswitchd refuses {} of {} flows, none was changed; the first for: {}", errors, mods.size(),
-                      first)};
+          fmt::format("ovs-vswitchd refuses {} of {} flows, none was changed; the first for: {}", errors,
+                      mods.size(), first)};
 }
 
 }  // namespace reprise::network

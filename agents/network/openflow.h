@@ -42,8 +42,8 @@ class OpenFlow : public OvsLoop::Part {
   ~OpenFlow() override;
 
   Result<FlowsBehind> compare(const std::vector<Flow>& wanted, Clock::time_point deadline);
-  // Nothing: all is in force. Else nothing was changed, and these owners' flows cannot be: ovs-vswitchd refuses
-  // them, or others have the same match. Once without them.
+  // Nothing: all is in force. Else nothing was changed, and these owners' flows cannot be: ovs-vswitchd
+  // refuses them, or others have the same match. To be called again without them.
   Result<Refused> replace(const std::vector<Flow>& wanted, Clock::time_point deadline);
 
   void run() override;

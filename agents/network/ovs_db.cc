@@ -242,7 +242,8 @@ void OvsDb::drop_ports(const ovsrec_bridge* bridge, const Layout& layout) {
   }
 }
 
-const ovsrec_bridge* OvsDb::shaped_bridge(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout) {
+const ovsrec_bridge* OvsDb::shaped_bridge(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root,
+                                          const Layout& layout) {
   const ovsrec_bridge* bridge = find_bridge();
   const std::string datapath = datapath_type(bridge);
   if (!bridge) {
@@ -272,8 +273,8 @@ std::string OvsDb::elsewhere(const std::string& device, const ovsrec_bridge* bri
     for (std::size_t i = 0; i < other->n_ports; ++i)
       for (std::size_t j = 0; j < other->ports[i]->n_interfaces; ++j)
         if (device == other->ports[i]->name || device == other->ports[i]->interfaces[j]->name)
-          return fmt::format("Open vSwitch has {} on the bridge {}: take it off there (ovs-vsctl del-port {})", device,
-                             other->name, device);
+          return fmt::format("Open vSwitch has {} on the bridge {}: take it off there (ovs-vsctl del-port {})",
+                             device, other->name, device);
   }
   return {};
 }

@@ -90,8 +90,10 @@ class OvsDb : public OvsLoop::Part {
   Status commit(const Change& change, Clock::time_point deadline);
   Status in_force(Clock::time_point deadline);
   void legs_open(const Layout& layout, Unshaped& not_so, Clock::time_point deadline);
-  Status change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout, Unshaped& not_so);
-  const ovsrec_bridge* shaped_bridge(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout);
+  Status change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root, const Layout& layout,
+                       Unshaped& not_so);
+  const ovsrec_bridge* shaped_bridge(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root,
+                                     const Layout& layout);
   std::string elsewhere(const std::string& device, const ovsrec_bridge* bridge) const;
   void drop_ports(const ovsrec_bridge* bridge, const Layout& layout);
   std::string datapath_type(const ovsrec_bridge* bridge) const;

@@ -70,16 +70,18 @@ void OvsDriver::wake() {
 
 std::string OvsDriver::missing_of(const Want& want, const Switch& now) const {
   const Ofports ofports = ofports_of(now);
-  const auto& uplink = config_.switch_.uplink;
-  if (!uplink.empty() && !ofports.uplink) return fmt::format("uplink {} on {}", uplink, config_.switch_.bridge);
+  const std::string& uplink = config_.switch_.uplink;
+  const std::string& bridge = config_.switch_.bridge;
+  if (!uplink.empty() && !ofports.uplink) return fmt::format("uplink {} on {}", uplink, bridge);
   for (const auto& [id, network] : want.networks) {
     if (troubles_.contains(id.as<AnyId>())) continue;
     if (wants_dnsmasq(network) && !ofports.legs.contains(id))
-      return fmt::format("{} on {}", leg_name(id), config_.switch_.bridge);
+      return fmt::format("{} on {}", leg_name(id), bridge);
     if (auto missing = dhcp_.missing(network, ports_of(want, id)); !missing.empty()) return missing;
   }
   for (const auto& id : dhcp_.networks())
-    if (!want.networks.contains(id) && !troubles_.contains(id.as<AnyId>())) return "removal of network " + id.str();
+    if (!want.networks.contains(id) && !troubles_.contains(id.as<AnyId>()))
+      return "removal of network " + id.str();
   return {};
 }
 
@@ -93,9 +95,10 @@ OvsDriver::Troubles OvsDriver::tap_troubles(const Switch& now, const Want& want)
     auto netlink = Netlink::open();
     const auto device = netlink ? netlink->link(port.name) : Result<std::optional<Link>>(netlink.error());
     if (!device || !*device) continue;
+    const std::string why = port.error.empty() ? "it does not say why" : port.error;
     troubles[port.iface_id->as<AnyId>()] = {
         Errc::conflict, fmt::format("Open vSwitch cannot use the tap {} of port {}: {}", port.name,
-                                    port.iface_id->str(), port.error.empty() ? "it does not say why" : port.error)};
+                                    port.iface_id->str(), why)};
   }
   return troubles;
 }
@@ -132,8 +135,8 @@ Result<Have> OvsDriver::observe() {
 }
 
 // Before the first apply the wanted flows are not known; but they come and go in one bundle, so that the
-// switch takes frames from a tap says that all of its flows are there. What was applied is here whatever became
-// of its files: not ready, but not absent either.
+// switch takes frames from a tap says that all of its flows are there. What was applied is here whatever
+// became of its files: not ready, but not absent either.
 void OvsDriver::tell_ports(Have& have, const Switch& now, const FlowsBehind& behind, bool flows_known) const {
   const Ofports ofports = ofports_of(now);
   if (applied_)
@@ -197,13 +200,15 @@ bool OvsDriver::is_due(const Round& round, NetworkId network) const {
   if (before == applied_->networks.end() || now == round.want.networks.end())
     return (before == applied_->networks.end()) != (now == round.want.networks.end());
   const auto same = [](const PortWant* one, const PortWant* other) { return *one == *other; };
-  return before->second != now->second || !std::ranges::equal(ports_of(*applied_, network), ports_of(round.want, network), same);
+  return before->second != now->second ||
+         !std::ranges::equal(ports_of(*applied_, network), ports_of(round.want, network), same);
 }
 
 void OvsDriver::prepare_networks(Round& round) {
   for (const auto& [id, network] : round.want.networks) {
     if (!is_due(round, id)) {
-      if (const auto old = troubles_.find(id.as<AnyId>()); old != troubles_.end()) round.troubles.insert(*old);
+      const auto old = troubles_.find(id.as<AnyId>());
+      if (old != troubles_.end()) round.troubles.insert(*old);
       continue;
     }
     const auto there = dhcp_.says(id).network;

@@ -5,9 +5,9 @@
 // the next apply it neither sends nor receives. Networks and ports that are on the host are told from the
 // host: from br-int, and from the hosts files that dnsmasq serves. A port leaves there only after its
 // flows have gone, so one that is not shown has no flow.
-// One network or port that cannot be carried leaves the others as they are wanted, and itself as far as it goes:
-// one whose flows the switch refuses is dark, one whose DHCP fails has its flows. A tap that the switch cannot open
-// is the port's trouble for as long as its device is there; a row without a device is a guest that is gone.
+// One network or port that cannot be carried leaves the others as they are wanted, and itself as far as it
+// goes: one whose flows the switch refuses is dark, one whose DHCP fails has its flows. A tap that the switch
+// cannot open is the port's trouble while its device is there; a row without a device is a guest that is gone.
 //
 // State: RUN_DIR (folders of the networks), the namespaces, Open vSwitch's database. Nothing else.
 #pragma once

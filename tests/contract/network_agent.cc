@@ -123,10 +123,15 @@ void Agent::settle(const Want& want, std::initializer_list<const Guest*> in) {
 bool Agent::well(const Want& want, std::initializer_list<const Guest*> in) {
   const auto have = driver.observe();
   if (!have) UNSCOPED_INFO("observe: " << have.error().text);
-  if (!have || !have->in_force || have->applied != want || !have->troubles.empty()) return false;
+  if (!have || !have->in_force || have->applied != want) return false;
+  for (const auto& [id, why] : have->troubles) UNSCOPED_INFO("trouble: " << why);
+  if (!have->troubles.empty()) return false;
   return std::all_of(in.begin(), in.end(), [&](const Guest* guest) {
     const auto port = have->ports.find({guest->port.id, guest->port.born});
-    return port != have->ports.end() && port->second.ready && port->second.plugged;
+    const bool is_there = port != have->ports.end();
+    if (is_there)
+      UNSCOPED_INFO(guest->tap() << " ready " << port->second.ready << " plugged " << port->second.plugged);
+    return is_there && port->second.ready && port->second.plugged;
   });
 }
 
@@ -138,7 +143,8 @@ std::uint64_t Agent::wakes() {
 std::uint64_t Agent::wait_after(std::uint64_t seen) {
   std::unique_lock lock(mutex_);
   if (!heard_.wait_for(lock, std::chrono::seconds(20), [&] { return wakes_ > seen; }))
-    FAIL("nobody woke the agent");
+    FAIL("nobody woke the agent; Open vSwitch has:\n"
+         << run({"/usr/bin/ovs-vsctl", "--timeout=10", "--columns=name,ofport,error", "list", "Interface"}));
   return wakes_;
 }
 

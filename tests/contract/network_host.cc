@@ -323,14 +323,18 @@ bool is_arp_for(const Frame& frame, Ipv4 tpa) {
          std::equal(wanted.begin(), wanted.end(), frame.begin() + static_cast<std::ptrdiff_t>(at) + 26);
 }
 
-OvsHost::OvsHost() {
+OvsHost::OvsHost()
+    : supervisor_([this](const std::string&) {
+        std::lock_guard lock(mutex_);
+        changed_.notify_all();
+      }) {
   config.database = "/run/test/ovs/conf.db";
   config.pid_dir = "/run/test/pid";
   config.log_dir = "/run/test/log";
   // A file system of its own, so that a test can fill it.
   mkdir("/run/test/ovs", 0755);
   if (mount("none", "/run/test/ovs", "tmpfs", 0, "size=32m") != 0) FAIL("mount: " << std::strerror(errno));
-  const auto is = ensure_ovs(supervisor, config);
+  const auto is = ensure_ovs(supervisor_, config);
   if (!is) FAIL(is.error().text);
   REQUIRE(*is == OvsIs::ours);
 }
@@ -340,10 +344,15 @@ OvsHost& OvsHost::get() {
   return host;
 }
 
+// A socket that a killed one left behind says nothing: first it runs, then it serves.
 pid_t OvsHost::pid(const std::string& name) {
   const auto spec = name == "ovsdb-server" ? ovsdb_server_spec(config) : vswitchd_spec(config);
-  must(supervisor.keep(spec));
-  return supervisor.pid(name).value();
+  std::unique_lock lock(mutex_);
+  const auto runs = [&] { return supervisor_.pid(spec.name).has_value(); };
+  if (!changed_.wait_for(lock, std::chrono::seconds(20), runs)) FAIL(name << " is not started again");
+  lock.unlock();
+  must(supervisor_.keep(spec));
+  return supervisor_.pid(spec.name).value();
 }
 
 }  // namespace reprise::network

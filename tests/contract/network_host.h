@@ -8,8 +8,10 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -72,11 +74,13 @@ class OvsHost {
  public:
   static OvsHost& get();
   OvsDaemonsConfig config;
-  Supervisor supervisor;
   pid_t pid(const std::string& name);  // waits for it to be up
 
  private:
   OvsHost();
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Supervisor supervisor_;
 };
 
 }  // namespace reprise::network
