@@ -83,7 +83,8 @@ struct Have {
   std::map<std::pair<PortId, Born>, PortHave> ports;
   bool in_force = false;           // all that was last applied, but for `troubles`, is in force, to the last flow
   Want applied;                    // what was last applied by this process; empty after a restart
-  // Networks and ports, by id, that the last apply failed for, and why; they alone.
+  // Networks and ports, by id, that the last apply failed for, and why; they alone. Without words while it may
+  // be over in a moment (a daemon that restarts): then it is tried again, and is nobody's error.
   std::map<AnyId, std::string> troubles;
   bool operator==(const Have&) const = default;
 };

@@ -309,7 +309,7 @@ Status OvsDb::change_layout(ovsdb_idl_txn* txn, const ovsrec_open_vswitch* root,
     if (taken.empty())
       ovsrec_bridge_update_ports_addvalue(
           bridge, add_port(txn, name, Ids{{key_network, leg.network.str()}, {key_born, leg.born.str()}}));
-    else not_so.legs[leg.network] = taken;
+    else not_so.legs[leg.network] = {Errc::exists, taken};
   }
   if (config_.uplink.empty() || find_port(*bridge, config_.uplink)) return {};
   not_so.uplink = elsewhere(config_.uplink, bridge);
@@ -337,7 +337,8 @@ void OvsDb::legs_open(const Layout& layout, Unshaped& not_so, Clock::time_point 
     const std::string why =
         fmt::format("Open vSwitch cannot use the device {}: {}", port.name,
                     port.error.empty() ? "ovs-vswitchd gave it no port number in time" : port.error);
-    if (is_leg(port)) not_so.legs[*port.network] = why;
+    if (is_leg(port))
+      not_so.legs[*port.network] = {port.ofport == 0 ? Errc::timed_out : Errc::conflict, why};
     if (port.uplink) not_so.uplink = why;
   }
 }

@@ -57,7 +57,7 @@ struct Layout {
 
 // What of a layout could not be, and why; the rest is so.
 struct Unshaped {
-  std::map<NetworkId, std::string> legs;
+  std::map<NetworkId, Error> legs;
   std::string uplink;
 };
 

@@ -96,7 +96,7 @@ OvsDriver::Troubles OvsDriver::tap_troubles(const Switch& now, const Want& want)
     const auto device = netlink ? netlink->link(port.name) : Result<std::optional<Link>>(netlink.error());
     if (!device || !*device) continue;
     const std::string why = port.error.empty() ? "it does not say why" : port.error;
-    troubles[port.iface_id->as<AnyId>()] = {
+    troubles[port.iface_id->as<AnyId>()].error = {
         Errc::conflict, fmt::format("Open vSwitch cannot use the tap {} of port {}: {}", port.name,
                                     port.iface_id->str(), why)};
   }
@@ -125,7 +125,7 @@ Result<Have> OvsDriver::observe() {
   have.in_force = missing_.empty();
   have.applied = want;
   for (const auto& troubles : {troubles_, tap_troubles(*now, want)})
-    for (const auto& [id, why] : troubles) have.troubles.try_emplace(id, why.text);
+    for (const auto& [id, trouble] : troubles) have.troubles.try_emplace(id, words(trouble));
   for (const auto& id : dhcp_.networks())
     if (const auto says = dhcp_.says(id); says.network.id == id) have.networks[id] = says.network;
   for (const auto& port : now->ports)
@@ -204,6 +204,17 @@ bool OvsDriver::is_due(const Round& round, NetworkId network) const {
          !std::ranges::equal(ports_of(*applied_, network), ports_of(round.want, network), same);
 }
 
+void OvsDriver::note(Round& round, AnyId id, Error error) const {
+  const auto old = troubles_.find(id);
+  const auto since = old == troubles_.end() ? Clock::now() : old->second.since;
+  round.troubles.try_emplace(id, Trouble{std::move(error), since});
+}
+
+std::string OvsDriver::words(const Trouble& trouble) const {
+  const bool may_pass = trouble.error.code == Errc::unreachable || trouble.error.code == Errc::timed_out;
+  return may_pass && Clock::now() - trouble.since < config_.patience ? std::string{} : trouble.error.text;
+}
+
 void OvsDriver::prepare_networks(Round& round) {
   for (const auto& [id, network] : round.want.networks) {
     if (!is_due(round, id)) {
@@ -214,11 +225,11 @@ void OvsDriver::prepare_networks(Round& round) {
     const auto there = dhcp_.says(id).network;
     if (there.id == id && there.born != network.born)  // deleted and made anew: nothing of the old one stays
       if (auto gone = dhcp_.remove(id); !gone) {
-        round.troubles[id.as<AnyId>()] = gone.error();
+        note(round, id.as<AnyId>(), gone.error());
         continue;
       }
     const auto fresh = dhcp_.prepare(network);
-    if (!fresh) round.troubles[id.as<AnyId>()] = fresh.error();
+    if (!fresh) note(round, id.as<AnyId>(), fresh.error());
     else if (*fresh) round.fresh_legs.insert(leg_name(id));
   }
 }
@@ -242,7 +253,7 @@ Status OvsDriver::shape(Round& round, Clock::time_point deadline) {
   }
   auto shaped = db_->shape(layout, deadline);
   if (!shaped) return shaped.error();
-  for (const auto& [id, why] : shaped->legs) round.troubles[id.as<AnyId>()] = {Errc::conflict, why};
+  for (const auto& [id, error] : shaped->legs) note(round, id.as<AnyId>(), error);
   if (round.uplink.empty()) round.uplink = shaped->uplink;
   return {};
 }
@@ -256,7 +267,7 @@ Status OvsDriver::replace_flows(Round& round, Clock::time_point deadline) {
     if (refused->empty()) return {};
     for (const auto& [id, why] : *refused) {
       if (!round.dark.insert(id).second) return {Errc::broken, why};  // it was left out already
-      round.troubles[id] = {Errc::conflict, why};
+      note(round, id, {Errc::conflict, why});
     }
   }
 }
@@ -278,7 +289,7 @@ void OvsDriver::serve_networks(Round& round) {
     Status done;
     if (wants_dnsmasq(network)) done = dhcp_.connect(id);
     if (done) done = dhcp_.serve(network, ports_of(round.want, id));
-    if (!done) round.troubles.try_emplace(key, done.error());
+    if (!done) note(round, key, done.error());
   }
 }
 
@@ -287,7 +298,7 @@ void OvsDriver::remove_networks(Round& round) {
     if (round.want.networks.contains(id)) continue;
     const auto old = troubles_.find(id.as<AnyId>());
     if (old != troubles_.end() && !is_due(round, id)) round.troubles.insert(*old);
-    else if (auto gone = dhcp_.remove(id); !gone) round.troubles[id.as<AnyId>()] = gone.error();
+    else if (auto gone = dhcp_.remove(id); !gone) note(round, id.as<AnyId>(), gone.error());
   }
 }
 
@@ -302,11 +313,11 @@ Status OvsDriver::apply(const Want& want, AnyId retried) {
   dark_ = std::move(round.dark);
   if (!round.uplink.empty()) return {Errc::not_found, round.uplink};
   if (!retried) return {};
-  if (const auto still = troubles_.find(retried); still != troubles_.end()) return still->second;
+  if (const auto still = troubles_.find(retried); still != troubles_.end()) return still->second.error;
   const auto now = loop_.call([&] { return db_->look(Clock::now() + config_.look_within); });
   const auto taps = now ? tap_troubles(*now, want) : Troubles{};
   const auto still = taps.find(retried);
-  return still == taps.end() ? Status{} : Status{still->second};
+  return still == taps.end() ? Status{} : Status{still->second.error};
 }
 
 Status OvsDriver::wipe() {

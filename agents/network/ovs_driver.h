@@ -34,6 +34,7 @@ struct OvsConfig {
   std::string dnsmasq = "/usr/sbin/dnsmasq";
   std::chrono::milliseconds look_within{2'000};    // for observe(): then it is unreachable
   std::chrono::milliseconds apply_within{10'000};  // for each part of an apply
+  std::chrono::milliseconds patience{10'000};      // with what does not answer, before it is said
 };
 
 class OvsDriver : public Driver {
@@ -53,7 +54,11 @@ class OvsDriver : public Driver {
   const std::string& missing() const { return missing_; }
 
  private:
-  using Troubles = std::map<AnyId, Error>;
+  struct Trouble {
+    Error error;
+    Clock::time_point since;
+  };
+  using Troubles = std::map<AnyId, Trouble>;
   // One apply: what it is for, and what came of it.
   struct Round {
     const Want& want;
@@ -65,6 +70,8 @@ class OvsDriver : public Driver {
   };
 
   Status apply(const Want& want, AnyId retried);
+  void note(Round& round, AnyId id, Error error) const;  // the first trouble of each counts
+  std::string words(const Trouble& trouble) const;
   bool is_due(const Round& round, NetworkId network) const;
   void prepare_networks(Round& round);
   Status apply_switch(Round& round);

@@ -68,6 +68,7 @@ OvsConfig config_of(const std::string& uplink) {
   config.switch_.uplink = uplink;
   config.run_dir = run_dir;
   config.dnsmasq = dnsmasq_script;
+  config.patience = {};
   return config;
 }
 
