@@ -5,13 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "agents/core/child_process.h"
+#include "events/hash.h"
 
 namespace reprise::compute {
 namespace {
@@ -76,8 +79,34 @@ std::string meta_data_json(const ServerWant& server) {
   return json::serialize(data);
 }
 
+namespace {
+
+std::string netmask(std::uint8_t prefix) {
+  return Ipv4{prefix == 0 ? 0 : ~std::uint32_t{0} << (32 - std::min<unsigned>(prefix, 32))}.str();
+}
+
+// What nova says of an address: where DHCP gives it out, only that; else all that the guest has to set.
+json::object network_of(const NicAddress& address, const std::string& id, const std::string& link) {
+  if (address.dhcp) return {{"id", id}, {"type", "ipv4_dhcp"}, {"link", link}};
+  json::array routes, services;
+  if (address.gateway)
+    routes.push_back(json::object{
+        {"network", "0.0.0.0"}, {"netmask", "0.0.0.0"}, {"gateway", address.gateway.str()}});
+  json::array dns;
+  for (const auto& server : address.dns) {
+    services.push_back(json::object{{"type", "dns"}, {"address", server.str()}});
+    dns.push_back(json::string(server.str()));
+  }
+  return {{"id", id},          {"type", "ipv4"},         {"link", link},
+          {"ip_address", address.address.str()}, {"netmask", netmask(address.prefix)},
+          {"routes", routes},  {"dns_nameservers", dns}, {"services", services}};
+}
+
+}  // namespace
+
 std::string network_data_json(const ServerWant& server) {
-  json::array links, networks;
+  json::array links, networks, services;
+  std::set<Ipv4> dns;
   for (const auto& nic : server.nics) {
     const auto link = tap_name(nic.port);
     links.push_back(json::object{{"id", link},
@@ -85,10 +114,22 @@ std::string network_data_json(const ServerWant& server) {
                                  {"type", "ovs"},
                                  {"mtu", nic.mtu},
                                  {"ethernet_mac_address", nic.mac.str()}});
-    networks.push_back(json::object{
-        {"id", fmt::format("network{}", networks.size())}, {"type", "ipv4_dhcp"}, {"link", link}});
+    for (const auto& address : nic.addresses) {
+      networks.push_back(network_of(address, fmt::format("network{}", networks.size()), link));
+      for (const auto& one : address.dns)
+        if (dns.insert(one).second)
+          services.push_back(json::object{{"type", "dns"}, {"address", one.str()}});
+    }
   }
-  return json::serialize(json::object{{"links", links}, {"networks", networks}, {"services", json::array{}}});
+  return json::serialize(json::object{{"links", links}, {"networks", networks}, {"services", services}});
+}
+
+std::string config_drive_key(const ServerWant& server) {
+  std::string all = "1";
+  for (const auto& part : {meta_data_json(server), network_data_json(server),
+                           std::string(server.guest.user_data_sealed.begin(), server.guest.user_data_sealed.end())})
+    all += fmt::format(" {} {}", part.size(), part);
+  return blake2b(all).hex();
 }
 
 Status make_config_drive(const ServerWant& server, const std::vector<std::uint8_t>& user_data,

@@ -14,6 +14,9 @@ namespace reprise::compute {
 std::string meta_data_json(const ServerWant& server);
 std::string network_data_json(const ServerWant& server);
 
+// Of all that the drive says: another one, and the drive has to be made anew.
+std::string config_drive_key(const ServerWant& server);
+
 // Makes the drive at `path` (mode 0600) under a temporary name inside `scratch`, an existing folder
 // that only its owner may enter. `user_data` empty: the guest gets none.
 Status make_config_drive(const ServerWant& server, const std::vector<std::uint8_t>& user_data,

@@ -15,9 +15,20 @@ namespace pt = boost::property_tree;
 // Debian's cloud kernel under TCG: without these it waits for timers that QEMU gives late.
 constexpr const char* default_kernel_arguments = "console=ttyS0 quiet panic=1 no_timer_check tsc=unstable";
 constexpr const char* config_drive_alias = "ua-config";
-constexpr const char* config_drive_target = "vdz";
-// Hot-plug on q35 takes a root port a device: as many are kept free.
-constexpr std::size_t spare_root_ports = 8;
+
+// The guest's PCI bus is the same at every start, whatever comes and goes: a name that a guest gives by
+// place (enp1s0, /dev/disk/by-path) stays. Bus n is behind the n-th root port, eight ports a slot of the
+// root bus: buses 1-4 are NICs 0-3, buses 5-30 disks vda-vdz, each with one device in slot 0; NICs after
+// the fourth come behind those. The config drive's controller stands on the root bus itself.
+constexpr unsigned config_drive_slot = 1;
+constexpr unsigned first_port_slot = 2;
+constexpr unsigned ports_a_slot = 8;
+constexpr std::size_t nics_first = 4;
+constexpr unsigned first_disk_bus = 5;
+constexpr unsigned disk_letters = 26;
+constexpr unsigned first_late_nic_bus = first_disk_bus + disk_letters;
+// Slot 0x1f is the chipset's own.
+constexpr std::size_t nics_at_most = nics_first + (0x1f - first_port_slot) * ports_a_slot - first_late_nic_bus + 1;
 
 std::string escaped(std::string_view text) {
   std::string safe;
@@ -81,7 +92,21 @@ std::optional<AliasParts> parse_alias(const std::string& text) {
   return std::nullopt;
 }
 
-std::string nic_xml(const NicLink& nic, const std::string& bridge) {
+unsigned nic_bus(std::size_t index) {
+  return static_cast<unsigned>(index < nics_first ? index + 1 : first_late_nic_bus + index - nics_first);
+}
+
+bool is_target(const std::string& name) {
+  return name.size() == 3 && name.starts_with("vd") && name[2] >= 'a' && name[2] <= 'z';
+}
+
+unsigned disk_bus(const std::string& target) { return first_disk_bus + static_cast<unsigned>(target[2] - 'a'); }
+
+std::string on_bus(unsigned bus) {
+  return fmt::format("<address type='pci' domain='0x0000' bus='{:#04x}' slot='0x00' function='0x0'/>", bus);
+}
+
+std::string nic_xml(const NicLink& nic, const std::string& bridge, std::size_t index) {
   // Checksums are made in the guest: under the userspace datapath a frame that leaves them to the
   // host's card never gets them, and TCP dies while ping works.
   return fmt::format(
@@ -90,9 +115,9 @@ std::string nic_xml(const NicLink& nic, const std::string& bridge) {
       "<target dev='{}'/><model type='virtio'/>"
       "<driver><host csum='off' gso='off' tso4='off' tso6='off' ecn='off' ufo='off'/>"
       "<guest csum='off' tso4='off' tso6='off' ecn='off' ufo='off'/></driver>"
-      "<rom enabled='no'/><mtu size='{}'/><alias name='{}'/></interface>\n",
+      "<rom enabled='no'/><mtu size='{}'/><alias name='{}'/>{}</interface>\n",
       nic.mac.str(), escaped(bridge), nic.port.str(), tap_name(nic.port), nic.mtu,
-      alias("nic", nic.port.str(), nic.born));
+      alias("nic", nic.port.str(), nic.born), on_bus(nic_bus(index)));
 }
 
 Result<std::string> os_xml(const ServerWant& server, const DomainHost& host) {
@@ -108,20 +133,32 @@ Result<std::string> os_xml(const ServerWant& server, const DomainHost& host) {
                     host.ramdisk.empty() ? "" : fmt::format("<initrd>{}</initrd>", escaped(host.ramdisk)),
                     escaped(arguments));
   }
-  return fmt::format("<os><type arch='x86_64' machine='q35'>hvm</type>{}<boot dev='hd'/></os>\n", direct);
+  return fmt::format("<os><type arch='x86_64' machine='q35'>hvm</type>{}</os>\n", direct);
 }
 
+// A CD-ROM of its own bus: as a virtio disk it would take a letter from the volumes.
 std::string config_drive_xml(const std::string& path) {
   return fmt::format(
-      "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>"
-      "<target dev='{}' bus='virtio'/><readonly/><alias name='{}'/></disk>\n",
-      escaped(path), config_drive_target, config_drive_alias);
+      "<controller type='scsi' index='0' model='virtio-scsi'>"
+      "<address type='pci' domain='0x0000' bus='0x00' slot='{:#04x}' function='0x0'/></controller>\n"
+      "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{}'/>"
+      "<target dev='sda' bus='scsi'/><readonly/><alias name='{}'/>"
+      "<address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>\n",
+      config_drive_slot, escaped(path), config_drive_alias);
 }
 
-std::string root_ports_xml(std::size_t devices) {
-  std::string ports = "<controller type='pci' model='pcie-root'/>";
-  for (std::size_t i = 0; i < devices + spare_root_ports; ++i)
-    ports += "<controller type='pci' model='pcie-root-port'/>";
+std::string root_ports_xml(std::size_t nics) {
+  std::string ports = "<controller type='pci' index='0' model='pcie-root'/>";
+  const unsigned last =
+      first_late_nic_bus - 1 + static_cast<unsigned>(nics > nics_first ? nics - nics_first : 0);
+  for (unsigned bus = 1; bus <= last; ++bus) {
+    const unsigned place = bus - 1;
+    ports += fmt::format(
+        "<controller type='pci' index='{}' model='pcie-root-port'><address type='pci' domain='0x0000' "
+        "bus='0x00' slot='{:#04x}' function='{:#x}'{}/></controller>",
+        bus, first_port_slot + place / ports_a_slot, place % ports_a_slot,
+        place % ports_a_slot == 0 ? " multifunction='on'" : "");
+  }
   return ports;
 }
 
@@ -161,12 +198,18 @@ std::optional<Marks> read_marks(const pt::ptree& element) {
 }
 
 void read_device(const std::string& name, const pt::ptree& device, SeenDomain& seen) {
-  if (name == "disk") seen.targets.push_back(device.get("target.<xmlattr>.dev", ""));
+  const auto attribute = [&](const char* path) { return device.get(path, std::string()); };
+  if (name == "controller" && attribute("<xmlattr>.model") == "pcie-root-port" &&
+      attribute("<xmlattr>.index") == std::to_string(first_late_nic_bus - 1))
+    seen.fixed_places = true;
+  const auto target = attribute("target.<xmlattr>.dev");
+  if (name == "disk" && is_target(target)) seen.targets.push_back(target);
   const auto parts = parse_alias(device.get("alias.<xmlattr>.name", ""));
   if (!parts) return;
   if (name == "disk") {
     DiskLink link{parts->id, parts->born, parts->kind == "boot",
-                  device.get_child_optional("readonly").has_value()};
+                  device.get_child_optional("readonly").has_value(), target};
+    seen.paths[target] = attribute("source.<xmlattr>.file");
     seen.disks.insert(link.boot ? seen.disks.begin() : seen.disks.end(), link);
   }
   if (name == "interface") {
@@ -187,35 +230,61 @@ std::string disk_alias(const DiskLink& link) {
   return alias(link.boot ? "boot" : "disk", link.id.str(), link.born);
 }
 
-Result<std::string> disk_xml(const DomainDisk& disk, const std::string& target) {
+Result<std::string> disk_xml(const DomainDisk& disk, const std::string& target, bool fixed_place) {
   if (disk.source.type != "file")
     return Error{Errc::unsupported, fmt::format("disk {}: this driver opens files, not '{}'",
                                                 disk.link.id.str(), disk.source.type)};
+  if (!is_target(target))
+    return Error{Errc::invalid, fmt::format("disk {}: '{}' is no place for it: vda to vdz are",
+                                            disk.link.id.str(), target)};
+  // What cannot be written stops the guest until it can, and loses nothing; what cannot be read it is told.
   return fmt::format(
-      "<disk type='file' device='disk'><driver name='qemu' type='{}' discard='unmap'/><source file='{}'/>"
-      "<target dev='{}' bus='virtio'/>{}<serial>{}</serial><alias name='{}'/></disk>\n",
+      "<disk type='file' device='disk'><driver name='qemu' type='{}' error_policy='stop' "
+      "rerror_policy='report' discard='unmap'/><source file='{}'/>"
+      "<target dev='{}' bus='virtio'/>{}{}<serial>{}</serial><alias name='{}'/>{}</disk>\n",
       escaped(disk.source.format), escaped(disk.source.path), target,
-      disk.link.read_only ? "<readonly/>" : "", disk.link.id.str(), disk_alias(disk.link));
+      disk.link.boot ? "<boot order='1'/>" : "", disk.link.read_only ? "<readonly/>" : "", disk.link.id.str(),
+      disk_alias(disk.link), fixed_place ? on_bus(disk_bus(target)) : std::string());
+}
+
+std::vector<std::string> disk_targets(const std::vector<DiskLink>& disks) {
+  std::vector<std::string> taken, targets;
+  for (const auto& disk : disks) {
+    const bool free = is_target(disk.device) && std::find(taken.begin(), taken.end(), disk.device) == taken.end();
+    targets.push_back(free ? disk.device : "");
+    if (free) taken.push_back(disk.device);
+  }
+  for (auto& target : targets) {
+    if (!target.empty()) continue;
+    target = free_target(taken);
+    taken.push_back(target);
+  }
+  return targets;
 }
 
 Result<std::string> domain_xml(const ServerWant& server, const std::vector<DomainDisk>& disks,
                                const DomainHost& host, const Marks& marks) {
   const auto os = os_xml(server, host);
   if (!os) return os.error();
+  if (server.nics.size() > nics_at_most)
+    return Error{Errc::invalid, fmt::format("server {} has {} ports: at most {} fit", server.id.str(),
+                                            server.nics.size(), nics_at_most)};
   std::string devices;
-  std::vector<std::string> targets{config_drive_target};
-  for (const auto& disk : disks) {
-    targets.push_back(free_target(targets));
-    if (targets.back().empty())
-      return Error{Errc::invalid,
-                   fmt::format("server {} has {} disks: at most 25 fit", server.id.str(), disks.size())};
-    const auto xml = disk_xml(disk, targets.back());
+  std::vector<DiskLink> links;
+  for (const auto& disk : disks) links.push_back(disk.link);
+  const auto targets = disk_targets(links);
+  for (std::size_t i = 0; i < disks.size(); ++i) {
+    if (targets[i].empty())
+      return Error{Errc::invalid, fmt::format("server {} has {} disks: at most {} fit", server.id.str(),
+                                              disks.size(), disk_letters)};
+    const auto xml = disk_xml(disks[i], targets[i], true);
     if (!xml) return xml.error();
     devices += *xml;
   }
   if (!host.config_drive.empty()) devices += config_drive_xml(host.config_drive);
-  for (const auto& nic : server.nics) devices += nic_xml(nic, host.bridge);
-  const auto ports = root_ports_xml(disks.size() + server.nics.size() + (host.config_drive.empty() ? 0 : 1));
+  for (std::size_t i = 0; i < server.nics.size(); ++i)
+    devices += nic_xml(server.nics[i], host.bridge, i);
+  const auto ports = root_ports_xml(server.nics.size());
   return fmt::format(
       "<domain type='{}'><name>{}</name><uuid>{}</uuid>{}\n<metadata>{}</metadata>\n"
       "<memory unit='MiB'>{}</memory><vcpu placement='static'>{}</vcpu>\n{}{}<clock offset='utc'/>\n"

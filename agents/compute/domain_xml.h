@@ -3,6 +3,7 @@
 // libvirt keeps in the running and in the stopped domain and names in its events.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,15 +36,21 @@ std::string disk_alias(const DiskLink& link);
 // invalid: something in it cannot be said in XML or to the kernel; the text names the field.
 Result<std::string> domain_xml(const ServerWant& server, const std::vector<DomainDisk>& disks,
                                const DomainHost& host, const Marks& marks);
-// `target` is the device's name for libvirt: vda, vdb, …
-Result<std::string> disk_xml(const DomainDisk& disk, const std::string& target);
+// `target` is the device's name: vda, vdb, …, and with it, in a domain that has our `fixed_places`, its
+// place on the PCI bus.
+Result<std::string> disk_xml(const DomainDisk& disk, const std::string& target, bool fixed_place);
+// The name of each disk: its own, or, where it has none or another has it, the first that is free;
+// empty: none is.
+std::vector<std::string> disk_targets(const std::vector<DiskLink>& disks);
 
 // A domain of ours as its XML tells.
 struct SeenDomain {
   Marks marks;
   std::vector<DiskLink> disks;  // the boot disk first; not the config drive
   std::vector<NicLink> nics;
-  std::vector<std::string> targets;  // vda, vdb, …: all that are taken
+  std::vector<std::string> targets;          // vda, vdb, …: all that are taken
+  std::map<std::string, std::string> paths;  // by target, the file of each disk
+  bool fixed_places = false;                 // its PCI bus is as we lay it out now
 };
 
 // Nothing: not ours, or not readable.

@@ -9,7 +9,13 @@
 // each start, so that what changed while a server was stopped is in force; while it runs, its disks are
 // those of the running domain. Asking a guest (stop_soft, reboot_soft, a detach that it has not answered)
 // gives `again`: the effect arrives as an event and wakes, and so does the time to ask again. A libvirtd that
-// is away gives `unreachable`. Autostart is never set. Calls come from one thread; console() from any.
+// is away gives `unreachable`. Autostart is never set.
+//
+// Calls come from any thread: perform() of several servers at once, of one server at most two, the second
+// of which is stop_hard or remove; observe() from one, at any time. A QEMU that hangs holds the step that
+// asked it something until it goes on or is ended; stop_hard, remove and reboot_hard end it. The step that
+// hung changes nothing any more then. observe() waits for no domain: one that does not answer is shown as
+// it was last seen, with answers = false.
 #pragma once
 
 #include <functional>
@@ -38,6 +44,7 @@ struct LibvirtConfig {
   Virtualization virtualization = Virtualization::automatic;
   std::string emulator = "/usr/bin/qemu-system-x86_64";
   std::string boot_id;                                // empty: the kernel's. The lab's hosts bring their own
+  std::function<bool()> host_is_going_down;           // empty: host_state.h's
   std::string domain_logs = "/var/log/libvirt/qemu";  // where libvirt writes a log a domain; removed with it
 };
 

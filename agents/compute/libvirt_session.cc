@@ -10,7 +10,10 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "agents/compute/patience.h"
 
 namespace reprise::compute {
 namespace {
@@ -19,6 +22,7 @@ constexpr std::chrono::seconds connect_patience{5};
 constexpr std::chrono::milliseconds retry_first{50};
 constexpr std::chrono::milliseconds retry_last{1000};
 constexpr std::chrono::seconds goodbye_patience{2};
+constexpr std::size_t idle_leases_at_most = 8;
 constexpr int keepalive_interval_s = 5;
 constexpr unsigned keepalive_count = 3;
 
@@ -75,6 +79,8 @@ struct LibvirtSession::State : std::enable_shared_from_this<LibvirtSession::Stat
   std::string error = "not connected yet";
   std::function<void()> wake;
   std::map<std::string, Note> notes;
+  std::uint64_t life = 0;               // of `connection`: leases of a former one are closed
+  std::vector<Connection> idle;         // leases that nobody uses
 
   void run();
   bool connect();
@@ -163,33 +169,47 @@ void LibvirtSession::State::lost(const virConnect* which, const std::string& why
   usable = false;
   tried = false;
   error = why;
+  ++life;
   changed.notify_all();
 }
 
 // Events hold references to the connection: each must be given back, or it never closes.
 void LibvirtSession::State::disconnect() {
   Connection old;
+  std::vector<Connection> unused;
   std::vector<int> ids;
   {
     const std::lock_guard lock(mutex);
     old.swap(connection);
     ids.swap(callbacks);
+    unused.swap(idle);
     usable = false;
+    ++life;
   }
+  unused.clear();
   if (!old) return;
   for (const int id : ids) virConnectDomainEventDeregisterAny(old.get(), id);
   virConnectUnregisterCloseCallback(old.get(), on_close);
 }
 
-bool LibvirtSession::State::connect() {
+namespace {
+
+Connection open_connection(const std::string& uri) {
   Connection opened(virConnectOpen(uri.c_str()), [](virConnectPtr raw) {
     if (raw != nullptr) virConnectClose(raw);
   });
+  // Local drivers (libvirt's own test driver) have no keepalive: that is no reason not to use them.
+  if (opened) virConnectSetKeepAlive(opened.get(), keepalive_interval_s, keepalive_count);
+  return opened;
+}
+
+}  // namespace
+
+bool LibvirtSession::State::connect() {
+  Connection opened = open_connection(uri);
   std::vector<int> ids;
   bool well = opened != nullptr;
   if (well) {
-    // Local drivers (libvirt's own test driver) have no keepalive: that is no reason not to use them.
-    virConnectSetKeepAlive(opened.get(), keepalive_interval_s, keepalive_count);
     auto* closing = new Listener(weak_from_this());
     if (virConnectRegisterCloseCallback(opened.get(), on_close, closing, free_listener) != 0) delete closing;
   }
@@ -267,30 +287,66 @@ void LibvirtSession::on_change(std::function<void()> wake) {
 
 void LibvirtSession::wake() { state_->call_wake(); }
 
-Result<Connection> LibvirtSession::connection() {
+Status LibvirtSession::usable() {
   std::unique_lock lock(state_->mutex);
   state_->changed.wait_for(lock, connect_patience, [this] { return state_->usable || state_->tried; });
-  if (state_->usable) return state_->connection;
-  return Error{Errc::unreachable,
-               fmt::format("libvirtd at {} cannot be reached: {}; it is asked again until it answers",
-                           state_->uri, state_->error)};
+  if (state_->usable) return {};
+  return {Errc::unreachable, fmt::format("libvirtd at {} cannot be reached: {}; it is asked again until it answers",
+                                         state_->uri, state_->error)};
 }
 
-Error LibvirtSession::last_error(const Connection& connection, const std::string& what) {
+Result<Connection> LibvirtSession::lease() {
+  if (auto well = usable(); !well) return well.error();
+  Connection raw;
+  std::uint64_t life = 0;
+  std::string uri;
+  {
+    const std::lock_guard lock(state_->mutex);
+    life = state_->life;
+    uri = state_->uri;
+    while (!raw && !state_->idle.empty()) {
+      raw = std::move(state_->idle.back());
+      state_->idle.pop_back();
+      if (virConnectIsAlive(raw.get()) != 1) raw.reset();
+    }
+  }
+  if (!raw) {
+    using Opened = std::pair<Connection, std::string>;
+    const auto opened = within<Opened>(connect_patience, [uri]() -> Opened {
+      auto connection = open_connection(uri);
+      return {connection, connection ? std::string() : last_words()};
+    });
+    if (!opened || !opened->first)
+      return Error{Errc::unreachable,
+                   fmt::format("libvirtd at {} {}; it is asked again until it answers", uri,
+                               opened ? "cannot be reached: " + opened->second : "does not answer")};
+    raw = opened->first;
+  }
+  // Whoever lets go of it last gives it back.
+  auto* const pointer = raw.get();
+  return Connection(pointer, [raw = std::move(raw), life, back = std::weak_ptr(state_)](virConnectPtr) mutable {
+    const auto state = back.lock();
+    if (!state) return;
+    const bool alive = virConnectIsAlive(raw.get()) == 1;
+    const std::lock_guard lock(state->mutex);
+    if (alive && !state->stop && state->life == life && state->idle.size() < idle_leases_at_most)
+      state->idle.push_back(std::move(raw));
+  });
+}
+
+Error libvirt_error(const Connection& connection, const std::string& what) {
   const auto* error = virGetLastError();
   const int code = error == nullptr ? static_cast<int>(VIR_ERR_INTERNAL_ERROR) : error->code;
   const auto words = last_words();
-  if (virConnectIsAlive(connection.get()) != 1) {
-    state_->lost(connection.get(), words);
+  if (virConnectIsAlive(connection.get()) != 1)
     return {Errc::unreachable,
             fmt::format("{}: libvirtd went away ({}); unknown whether it was done", what, words)};
-  }
   const auto text = fmt::format("{}: libvirt says: {}", what, words);
   if (words.find("annot allocate memory") != std::string::npos ||
       words.find("No space left") != std::string::npos)
     return {Errc::no_space, text};
   if (words.find("No more available PCI slots") != std::string::npos)
-    return {Errc::no_space, text + "; stop the server, attach, and start it again"};
+    return {Errc::no_space, text + "; stop the server and start it again"};
   switch (code) {
     case VIR_ERR_NO_DOMAIN:
       return {Errc::not_found, text};

@@ -1,4 +1,9 @@
-// One connection to libvirtd that heals itself, and what libvirt told about our domains meanwhile.
+// One connection to libvirtd for events, which heals itself, what libvirt told about our domains
+// meanwhile, and connections for calls.
+//
+// libvirtd takes five calls of one connection at a time and reads nothing more of it, keepalive neither,
+// until one has ended; a QEMU that hangs holds its call for ever. So every call has a connection that
+// nobody else uses meanwhile.
 //
 // A thread of its own connects, and connects again when libvirtd goes away; another (one for the
 // process) runs libvirt's event loop. Nobody waits for a libvirtd that hangs longer than keepalive
@@ -34,10 +39,9 @@ class LibvirtSession {
   void on_change(std::function<void()> wake);
   // Wakes as an event would.
   void wake();
-  // unreachable while libvirtd is away; the text says why and since what.
-  Result<Connection> connection();
-  // The error of the libvirt call that just failed on this thread, while doing `what`.
-  Error last_error(const Connection& connection, const std::string& what);
+  // A connection for one call at a time, given back when the last holder lets go of it. unreachable
+  // while libvirtd is away or does not answer; the text says why.
+  Result<Connection> lease();
 
   // By the domain's UUID, as libvirt prints it. Forgotten when the domain starts.
   std::optional<Ending> ending(const std::string& uuid) const;
@@ -52,8 +56,13 @@ class LibvirtSession {
   struct State;
 
  private:
+  Status usable();
+
   std::shared_ptr<State> state_;
 };
+
+// The error of the libvirt call that just failed on this thread, while doing `what`.
+Error libvirt_error(const Connection& connection, const std::string& what);
 
 // The event loop's timers, for others that have regular work: runs `work` on the loop's thread every
 // `period` as long as the returned handle lives.

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "agents/compute/config_drive.h"
 #include "agents/compute/console_log.h"
@@ -24,6 +25,28 @@ Error file_error(const std::string& what, const std::error_code& error) {
   return {code, fmt::format("{}: {}", what, error.message())};
 }
 
+bool is_file(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+Status make_folder(const std::string& path, mode_t mode) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return file_error("making the folder " + path, error);
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && (info.st_mode & 07777) == mode) return {};
+  if (chmod(path.c_str(), mode) == 0) return {};
+  return file_error("protecting " + path, std::error_code(errno, std::generic_category()));
+}
+
 }  // namespace
 
 ServerFiles::ServerFiles(std::string state, storage::ImagePath image_path, OpenSealed open_sealed)
@@ -33,76 +56,93 @@ std::string ServerFiles::folder(ServerId id, Born born) const {
   return fmt::format("{}/servers/{}.{}", state_, id.str(), born.str());
 }
 
-Status ServerFiles::open() {
-  std::error_code error;
-  fs::remove_all(state_ + "/scratch", error);
-  if (!error) fs::create_directories(state_ + "/servers", error);
-  if (!error) fs::create_directory(state_ + "/scratch", error);
-  if (error) return file_error("compute state folder " + state_, error);
+Status ServerFiles::make_folders() const {
   // QEMU may run under a user of its own: it may pass through to the files that libvirt gives it.
-  for (const char* open_folder : {"", "/servers"})
-    if (chmod((state_ + open_folder).c_str(), 0711) != 0)
-      return file_error("protecting " + state_ + open_folder,
-                        std::error_code(errno, std::generic_category()));
-  // User data is in the clear here for a moment.
-  if (chmod((state_ + "/scratch").c_str(), 0700) != 0)
-    return file_error("protecting " + state_ + "/scratch", std::error_code(errno, std::generic_category()));
+  // User data is in the clear in scratch for a moment.
+  const std::pair<std::string, mode_t> folders[] = {
+      {state_, 0711}, {state_ + "/servers", 0711}, {state_ + "/scratch", 0700}};
+  for (const auto& [path, mode] : folders)
+    if (auto made = make_folder(path, mode); !made) return made;
   return {};
 }
 
-Status ServerFiles::fetch(ImageId image, const char* what, const std::string& path) {
-  if (access(path.c_str(), F_OK) == 0) return {};
+void ServerFiles::open() {
+  std::error_code ignored;
+  fs::remove_all(state_ + "/scratch", ignored);
+  (void)make_folders();
+}
+
+Status ServerFiles::fetch(ImageId image, const char* what, const std::string& scratch, const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0) return {};
   const auto source = image_path_(image);
   if (!source)
     return {source.error().code, fmt::format("{} image {}: {}", what, image.str(), source.error().text)};
   std::error_code error;
+  fs::remove(path, error);  // empty: a copy that a full disk cut short in an older version
   fs::create_hard_link(*source, path, error);
   if (!error) return {};
-  const auto temporary = fmt::format("{}/scratch/{}", state_, what);
+  const auto temporary = fmt::format("{}/{}", scratch, what);
   error.clear();
   fs::copy_file(*source, temporary, fs::copy_options::overwrite_existing, error);
   if (!error) fs::rename(temporary, path, error);
   if (!error) return {};
-  std::error_code ignored;
-  fs::remove(temporary, ignored);
   return file_error(fmt::format("copying the {} image {} to {}", what, image.str(), path), error);
 }
 
-Status ServerFiles::burn_config_drive(const ServerWant& server, const std::string& path) {
-  if (access(path.c_str(), F_OK) == 0) return {};
+Status ServerFiles::burn_config_drive(const ServerWant& server, const std::string& scratch,
+                                      const std::string& path) {
+  const auto key_path = path + ".key";
+  const auto key = config_drive_key(server);
+  const bool there = is_file(path);
+  if (there && first_line(key_path) == key) return {};
   std::vector<std::uint8_t> user_data;
   if (!server.guest.user_data_sealed.empty()) {
     auto opened = open_sealed_(server.guest.project, server.guest.user_data_sealed);
+    // The key went with its project: what the guest was told before is the most that can be told.
+    if (!opened && there) return {};
     if (!opened)
       return {opened.error().code,
               fmt::format("user data of server {}: {}", server.id.str(), opened.error().text)};
     user_data = std::move(*opened);
   }
-  return make_config_drive(server, user_data, state_ + "/scratch", path);
+  // Without a key while it is made: one that is cut short is made again.
+  unlink(key_path.c_str());
+  if (auto made = make_config_drive(server, user_data, scratch, path); !made) return made;
+  std::ofstream(key_path) << key << '\n';
+  return {};
 }
 
 Result<ServerPaths> ServerFiles::prepare(const ServerWant& server) {
+  if (auto made = make_folders(); !made) return made.error();
   ServerPaths paths;
   paths.folder = folder(server.id, server.born);
   paths.console_log = paths.folder + "/console.log";
-  std::error_code error;
-  fs::create_directory(paths.folder, error);
-  if (error) return file_error("making " + paths.folder, error);
-  if (chmod(paths.folder.c_str(), 0711) != 0)
-    return file_error("protecting " + paths.folder, std::error_code(errno, std::generic_category()));
+  if (auto made = make_folder(paths.folder, 0711); !made) return made.error();
+  if (fs::is_directory(paths.console_log))
+    return Error{Errc::broken, paths.console_log + " is a folder and must be a file: remove it"};
+  // Of its own: others are made at the same time.
+  const auto scratch = fmt::format("{}/scratch/{}.{}", state_, server.id.str(), server.born.str());
+  if (auto made = make_folder(scratch, 0700); !made) return made.error();
+  const auto done = fill(server, scratch, paths);
+  std::error_code ignored;
+  fs::remove_all(scratch, ignored);
+  if (!done) return done.error();
+  return paths;
+}
+
+Status ServerFiles::fill(const ServerWant& server, const std::string& scratch, ServerPaths& paths) {
   if (server.kernel) {
     paths.kernel = paths.folder + "/kernel";
-    if (auto done = fetch(*server.kernel, "kernel", paths.kernel); !done) return done.error();
+    if (auto done = fetch(*server.kernel, "kernel", scratch, paths.kernel); !done) return done;
   }
   if (server.kernel && server.ramdisk) {
     paths.ramdisk = paths.folder + "/ramdisk";
-    if (auto done = fetch(*server.ramdisk, "ramdisk", paths.ramdisk); !done) return done.error();
+    if (auto done = fetch(*server.ramdisk, "ramdisk", scratch, paths.ramdisk); !done) return done;
   }
-  if (server.config_drive) {
-    paths.config_drive = paths.folder + "/config.iso";
-    if (auto done = burn_config_drive(server, paths.config_drive); !done) return done.error();
-  }
-  return paths;
+  if (!server.config_drive) return {};
+  paths.config_drive = paths.folder + "/config.iso";
+  return burn_config_drive(server, scratch, paths.config_drive);
 }
 
 Status ServerFiles::remove(ServerId id, Born born) {
@@ -112,7 +152,8 @@ Status ServerFiles::remove(ServerId id, Born born) {
   return {};
 }
 
-Status ServerFiles::sweep(const std::set<std::pair<ServerId, Born>>& keep) {
+std::vector<std::pair<ServerId, Born>> ServerFiles::list() const {
+  std::vector<std::pair<ServerId, Born>> servers;
   std::error_code error;
   fs::directory_iterator entries(state_ + "/servers", error);
   for (; !error && entries != fs::directory_iterator{}; entries.increment(error)) {
@@ -120,11 +161,14 @@ Status ServerFiles::sweep(const std::set<std::pair<ServerId, Born>>& keep) {
     if (name.size() < 38 || name[36] != '.') continue;
     const auto id = ServerId::parse(name.substr(0, 36));
     const auto born = Born::parse(name.substr(37));
-    if (!id || !born || keep.contains({*id, *born})) continue;
-    if (auto removed = remove(*id, *born); !removed) return removed;
+    if (id && born) servers.emplace_back(*id, *born);
   }
-  if (error) return file_error("listing " + state_ + "/servers", error);
-  return {};
+  return servers;
+}
+
+void ServerFiles::sweep(const std::function<bool(ServerId, Born)>& keep) {
+  for (const auto& [id, born] : list())
+    if (!keep(id, born)) (void)remove(id, born);
 }
 
 std::string ServerFiles::console_log(ServerId id) const {

@@ -1,12 +1,13 @@
 // The files of a server on this node, in a folder of its own that carries id and born:
-//   <state>/servers/<id>.<born>/{console.log, config.iso, kernel, ramdisk}
+//   <state>/servers/<id>.<born>/{console.log, config.iso, config.iso.key, kernel, ramdisk}
 // and <state>/scratch/, where they are made. Kernel and ramdisk are kept as the server's own (a hard
 // link where that is possible), so that it starts also after its image was deleted.
 #pragma once
 
-#include <set>
+#include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "agents/compute/driver.h"
 #include "agents/compute/libvirt_driver.h"
@@ -25,13 +26,16 @@ class ServerFiles {
  public:
   ServerFiles(std::string state, storage::ImagePath image_path, OpenSealed open_sealed);
 
-  // Makes the folders and sweeps what a crash left in scratch.
-  Status open();
-  // Makes what is missing of the server's files; what is there stays.
+  // Sweeps what a crash left in scratch. A folder that cannot be made here is made, or told, by prepare().
+  void open();
+  // Makes what is missing of the server's files, and its config drive anew if it would say something
+  // else now. May be called for several servers at once.
   Result<ServerPaths> prepare(const ServerWant& server);
   Status remove(ServerId id, Born born);
-  // Removes the folders of servers that are not in `keep`: a crash or a failed define left them.
-  Status sweep(const std::set<std::pair<ServerId, Born>>& keep);
+  // Those that have a folder here.
+  std::vector<std::pair<ServerId, Born>> list() const;
+  // Removes the folders that a crash or a failed define left; one that cannot be stays for the next time.
+  void sweep(const std::function<bool(ServerId, Born)>& keep);
   // The console log of the youngest life of the server; empty: it never was here.
   std::string console_log(ServerId id) const;
   // Keeps every console log within its limit.
@@ -39,8 +43,10 @@ class ServerFiles {
 
  private:
   std::string folder(ServerId id, Born born) const;
-  Status fetch(ImageId image, const char* what, const std::string& path);
-  Status burn_config_drive(const ServerWant& server, const std::string& path);
+  Status make_folders() const;
+  Status fill(const ServerWant& server, const std::string& scratch, ServerPaths& paths);
+  Status fetch(ImageId image, const char* what, const std::string& scratch, const std::string& path);
+  Status burn_config_drive(const ServerWant& server, const std::string& scratch, const std::string& path);
 
   std::string state_;
   storage::ImagePath image_path_;

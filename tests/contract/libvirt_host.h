@@ -102,12 +102,13 @@ class LibvirtHost final : public ContractHost {
     want.ram_mib = 64;
     want.on = true;
     want.power_seq = 10;
-    want.disks = {DiskLink{want.id.as<AnyId>(), want.born, true, false}};
+    want.disks = {DiskLink{want.id.as<AnyId>(), want.born, true, false, "vda"}};
     write_boot_sector_disk(disk_file(want.disks[0].id, want.born));
     return want;
   }
   DiskLink volume(std::uint64_t n) override {
-    DiskLink link{AnyId{0xbbbb, n}, Born{9, static_cast<std::uint32_t>(n)}, false, n == 2};
+    DiskLink link{AnyId{0xbbbb, n}, Born{9, static_cast<std::uint32_t>(n)}, false, n == 2,
+                  std::string("vd") + static_cast<char>('a' + n)};
     write_boot_sector_disk(disk_file(link.id, link.born));
     return link;
   }

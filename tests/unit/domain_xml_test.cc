@@ -20,8 +20,8 @@ ServerWant server() {
   want.born = Born{7, 3};
   want.name = "a <b> & 'c' \"d\"\x01\xc3\xa4";
   want.ram_mib = 256;
-  want.disks = {DiskLink{want.id.as<AnyId>(), want.born, true, false},
-                DiskLink{AnyId{5, 6}, Born{8, 0}, false, true}};
+  want.disks = {DiskLink{want.id.as<AnyId>(), want.born, true, false, "vda"},
+                DiskLink{AnyId{5, 6}, Born{8, 0}, false, true, "vdd"}};
   want.nics = {NicLink{PortId{0xabcdef, 1}, Born{6, 2}, Mac{0xfa163e123456}, 1450}};
   return want;
 }
@@ -49,8 +49,10 @@ TEST_CASE("what is written into a domain is read back from it") {
   CHECK(seen->marks == marks(want));
   CHECK(seen->disks == want.disks);
   CHECK(seen->nics == want.nics);
-  CHECK(seen->targets == std::vector<std::string>{"vda", "vdb", "vdz"});
-  CHECK(free_target(seen->targets) == "vdc");
+  CHECK(seen->targets == std::vector<std::string>{"vda", "vdd"});
+  CHECK(free_target(seen->targets) == "vdb");
+  CHECK(seen->fixed_places);
+  CHECK(seen->paths.at("vdd") == "/a & b/" + want.disks[1].id.str());
   CHECK(xml->find("<title>a &lt;b&gt; &amp; &apos;c&apos; &quot;d&quot;??" "?</title>") != std::string::npos);
   CHECK(xml->find("<source file='/a &amp; b/") != std::string::npos);
   CHECK(xml->find("type='qemu'") != std::string::npos);
