@@ -198,36 +198,53 @@ Status DomainScan::start_reader(const std::shared_ptr<Round>& round) {
   return {};
 }
 
-Result<DomainScan::All> DomainScan::read(const std::vector<std::string>& known,
-                                         const std::function<bool(const std::string&)>& busy) {
-  using Listed = std::pair<std::vector<DomainHandle>, std::optional<Error>>;
+Result<std::optional<std::vector<DomainHandle>>> DomainScan::list() {
+  using Handles = std::vector<DomainHandle>;
+  using Listed = std::pair<Handles, std::optional<Error>>;
   auto connection = session_.lease();
   if (!connection) return connection.error();
-  auto listed = within<Listed>(list_patience, [connection = *connection]() -> Listed {
-    virDomainPtr* list = nullptr;
-    const int count = virConnectListAllDomains(connection.get(), &list, 0);
-    if (count < 0) return {{}, libvirt_error(connection, "listing domains")};
-    Listed handles;
-    for (int i = 0; i < count; ++i) handles.first.push_back(own(list[i]));
-    free(list);
-    return handles;
-  });
-  if (listed && listed->second) return *listed->second;
-  const bool whole = listed.has_value();
-  if (!whole) {
-    // Either libvirtd hangs, or one domain does and its list with it.
-    auto other = session_.lease();
-    if (!other) return other.error();
-    const auto pong = within<int>(ping_patience, [other = *other] {
-      unsigned long version = 0;
-      return virConnectGetLibVersion(other.get(), &version);
-    });
-    if (!pong || *pong != 0)
-      return Error{Errc::unreachable, "libvirtd does not answer; it is asked again until it does"};
+  bool waits = false;
+  {
+    const std::lock_guard lock(left_->mutex);
+    waits = std::exchange(left_->listing, true);
   }
+  if (!waits) {
+    std::shared_ptr<void> came(nullptr, [left = left_](void*) {
+      const std::lock_guard lock(left->mutex);
+      left->listing = false;
+    });
+    std::function<Listed()> call = [connection = *connection, came = std::move(came)]() -> Listed {
+      virDomainPtr* list = nullptr;
+      Listed handles;
+      const int count = virConnectListAllDomains(connection.get(), &list, 0);
+      if (count < 0) handles.second = libvirt_error(connection, "listing domains");
+      for (int i = 0; i < count; ++i) handles.first.push_back(own(list[i]));
+      free(list);
+      return handles;
+    };
+    auto listed = within(list_patience, std::move(call));
+    if (listed && listed->second) return *listed->second;
+    if (listed) return std::optional<Handles>(std::move(listed->first));
+  }
+  // Either libvirtd hangs, or one domain does and its list with it.
+  auto other = session_.lease();
+  if (!other) return other.error();
+  const auto pong = within<int>(ping_patience, [other = *other] {
+    unsigned long version = 0;
+    return virConnectGetLibVersion(other.get(), &version);
+  });
+  if (pong && *pong == 0) return std::optional<Handles>();
+  return Error{Errc::unreachable, "libvirtd does not answer; it is asked again until it does"};
+}
+
+Result<DomainScan::All> DomainScan::read(const std::vector<std::string>& known,
+                                         const std::function<bool(const std::string&)>& busy) {
+  auto listed = list();
+  if (!listed) return listed.error();
+  const bool whole = listed->has_value();
   auto round = std::make_shared<Round>();
   round->left = left_;
-  if (whole) round->handles = std::move(listed->first);
+  if (whole) round->handles = std::move(**listed);
   else round->handles.resize(known.size());
   for (std::size_t i = 0; i < round->handles.size(); ++i) {
     Sighting sighting;

@@ -67,6 +67,8 @@ class DomainScan {
  private:
   struct Round;
   static void run(const std::shared_ptr<Round>& round, std::uint64_t reader, const Connection& connection);
+  // Nothing: a domain that does not answer holds the list.
+  Result<std::optional<std::vector<DomainHandle>>> list();
   Status start_reader(const std::shared_ptr<Round>& round);
 
   LibvirtSession& session_;
@@ -74,6 +76,7 @@ class DomainScan {
   struct Left {
     std::mutex mutex;
     std::map<std::string, int> readers;
+    bool listing = false;  // a list has not come yet: each takes a worker of libvirtd's with it
   };
   std::shared_ptr<Left> left_ = std::make_shared<Left>();
 };

@@ -20,6 +20,7 @@
 #include "agents/compute/libvirt_domain.h"
 #include "agents/compute/libvirt_session.h"
 #include "agents/compute/patience.h"
+#include "agents/compute/qemu_process.h"
 #include "agents/compute/server_files.h"
 
 namespace reprise::compute {
@@ -44,6 +45,7 @@ constexpr std::chrono::seconds step_patience{4};
 // One that is worked on is not called silent for as long as a step may well take.
 constexpr std::chrono::seconds busy_patience{15};
 constexpr std::chrono::seconds mark_patience{1};
+constexpr std::chrono::milliseconds term_patience{700};
 // For the other step on the same server to be out of its way.
 constexpr std::chrono::seconds other_patience{5};
 
@@ -563,7 +565,13 @@ Status LibvirtDriver::stop_soft(const Call& call, const ServerWant& server) {
 // libvirt kills the process before it waits for whoever holds the domain: this works while another call
 // hangs in it, and lets that one go.
 Status LibvirtDriver::power_off(const Call& call, const Domain& domain) {
-  if (!domain.running || virDomainDestroy(domain.handle.get()) == 0) return {};
+  if (!domain.running) return {};
+  // One that hangs is helped on its way: once libvirt is at it, its end is told as what it is.
+  const auto helping = [name = domain_name(domain.seen.marks.id), hangs = domain.silent >= qemu_patience] {
+    kill_hung_qemu(name, hangs);
+  };
+  auto helper = every(term_patience, helping);
+  if (virDomainDestroy(domain.handle.get()) == 0) return {};
   const auto error = libvirt_error(call.connection, "powering off server " + domain.seen.marks.id.str());
   return virDomainIsActive(domain.handle.get()) == 0 ? Status() : Status(error);
 }

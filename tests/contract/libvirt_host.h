@@ -179,19 +179,21 @@ class LibvirtHost final : public ContractHost {
     close(watch);
   }
 
- private:
   struct FreeDomain {
     void operator()(virDomainPtr domain) const { virDomainFree(domain); }
   };
   using DomainPtr = std::unique_ptr<virDomain, FreeDomain>;
 
+  // As an operator sees it, through a connection of its own.
+  DomainPtr domain(ServerId id) {
+    return DomainPtr(virDomainLookupByUUIDString(operators(), id.str().c_str()));
+  }
+
+ private:
   virConnectPtr operators() {
     if (operator_ == nullptr) operator_ = virConnectOpen(libvirtd_->uri().c_str());
     REQUIRE(operator_ != nullptr);
     return operator_;
-  }
-  DomainPtr domain(ServerId id) {
-    return DomainPtr(virDomainLookupByUUIDString(operators(), id.str().c_str()));
   }
   std::string foreign_xml() {
     const DomainPtr domain(virDomainLookupByName(operators(), "operators-own"));

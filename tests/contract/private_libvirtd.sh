@@ -23,6 +23,13 @@ namespaces = [ ]
 cgroup_controllers = [ ]
 stdio_handler = "file"
 C
+# Once this is executable and libvirtd started again: while there is a file `hold-NAME`, libvirt does not get on with that guest, and holds its lock.
+mkdir -p "$D/etc/hooks"
+cat > "$D/etc/hooks/qemu" <<C
+#!/bin/sh
+[ "\$2" = prepare ] || exit 0
+while [ -e "$D/hold-\$1" ]; do sleep 0.1; done
+C
 mount --make-rprivate / || fail "cannot have mounts of its own (root is needed)"
 mkdir -p /run/libvirt /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt
 for pair in etc:/etc/libvirt lib:/var/lib/libvirt cache:/var/cache/libvirt log:/var/log/libvirt run:/run/libvirt; do
@@ -51,6 +58,9 @@ while read -r command name; do
   hang) kill -STOP "$daemon"; echo hangs ;;
   go-on) kill -CONT "$daemon"; echo goes on ;;
   kill-guest) kill -9 "$(guest_pid "$name")"; echo killed ;;
+  hang-guest) kill -STOP "$(guest_pid "$name")"; echo hangs ;;
+  wake-guest) kill -CONT "$(guest_pid "$name")"; echo goes on ;;
+  end-guests) kill -9 $(cat /run/libvirt/qemu/*.pid) 2>/dev/null; echo ended ;;
   end-guest) kill -TERM "$(guest_pid "$name")"; echo ended ;;
   # As a power cut does it: every process but this one, and what is in /run.
   power-cut) kill -9 -1; wait; rm -rf /run/libvirt/*; echo dark ;;
