@@ -39,8 +39,11 @@ std::optional<Action> power_step(const ServerWant& want, const ServerHave& have,
     return std::nullopt;
   }
   if (have.power_seq < want.power_seq) return step(Step::mark_power, want);
-  if (have.reboot_seq < want.reboot_seq) return step(want.reboot_hard ? Step::reboot_hard : Step::reboot_soft, want);
+  const bool reboot = have.reboot_seq < want.reboot_seq;
+  if (reboot && want.reboot_hard) return step(Step::reboot_hard, want);
+  // Before it is asked to reboot: one that stands still hears nothing.
   if (have.pause == Pause::io_error) return step(Step::resume, want);
+  if (reboot) return step(Step::reboot_soft, want);
   return std::nullopt;
 }
 

@@ -17,8 +17,8 @@ boot_guest() {
   printf '#!/bin/sh\necho user data ran\n' > "$folder/drive/openstack/latest/user_data"
   genisoimage -quiet -o "$folder/config.iso" -V config-2 -r -J "$folder/drive"
   exec {console}< <(exec qemu-system-x86_64 -accel tcg -machine q35 -m 128 -display none -no-reboot -serial stdio \
-    -monitor none "${boot[@]}" -drive "file=$folder/config.iso,if=virtio,format=raw,readonly=on" \
-    -nic user,model=virtio-net-pci 2>&1 </dev/null)
+    -monitor none "${boot[@]}" -device virtio-scsi-pci -drive "file=$folder/config.iso,if=none,id=config,format=raw,readonly=on" \
+    -device scsi-cd,drive=config -nic user,model=virtio-net-pci 2>&1 </dev/null)
   pid=$!
   while (( $# )); do
     if ! IFS= read -r -t $((deadline > SECONDS ? deadline - SECONDS : 1)) -u "$console" line; then

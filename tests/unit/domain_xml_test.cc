@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "agents/compute/config_drive.h"
 #include "agents/compute/console_log.h"
+#include "agents/compute/host_state.h"
 
 #include <catch2/catch.hpp>  // last: its CHECK replaces ours
 
@@ -91,6 +93,77 @@ TEST_CASE("more disks than letters are refused") {
   const auto xml = domain_xml(want, disks(want), DomainHost{}, marks(want));
   REQUIRE_FALSE(xml);
   CHECK(xml.error().code == Errc::invalid);
+}
+
+TEST_CASE("each disk and each NIC has a place of its own, whatever else there is") {
+  auto want = server();
+  const auto bus_after = [](const std::string& xml, const std::string& words) {
+    const auto from = xml.find("bus='0x", xml.find("<address type='pci'", xml.find(words)));
+    return xml.substr(from + 5, 4);
+  };
+  const auto alone = domain_xml(want, disks(want), DomainHost{}, marks(want));
+  REQUIRE(alone);
+  CHECK(bus_after(*alone, "dev='vda'") == "0x05");
+  CHECK(bus_after(*alone, "dev='vdd'") == "0x08");
+  CHECK(bus_after(*alone, "fa:16:3e:12:34:56") == "0x01");
+  for (std::uint64_t i = 1; i < 6; ++i) want.nics.push_back({PortId{i, 2}, Born{6, 3}, Mac{i}, 1450});
+  want.disks.insert(want.disks.begin() + 1, {AnyId{7, 7}, Born{8, 1}, false, false, "vdz"});
+  DomainHost host;
+  host.config_drive = "/config.iso";
+  const auto full = domain_xml(want, disks(want), host, marks(want));
+  REQUIRE(full);
+  CHECK(bus_after(*full, "dev='vda'") == "0x05");
+  CHECK(bus_after(*full, "dev='vdd'") == "0x08");
+  CHECK(bus_after(*full, "dev='vdz'") == "0x1e");
+  CHECK(bus_after(*full, "fa:16:3e:12:34:56") == "0x01");
+  CHECK(bus_after(*full, "00:00:00:00:00:04") == "0x1f");  // the fifth NIC: behind the disks
+  CHECK(full->find("<target dev='sda' bus='scsi'/>") != std::string::npos);
+  CHECK(full->find("index='32'") != std::string::npos);
+}
+
+TEST_CASE("disks without a device, or with one that is taken, get the first that is free") {
+  const auto link = [](std::uint64_t n, const char* device) {
+    return DiskLink{AnyId{n, n}, Born{1, 0}, n == 0, false, device};
+  };
+  CHECK(disk_targets({link(0, ""), link(1, "vdc"), link(2, ""), link(3, "vdc"), link(4, "sda")}) ==
+        std::vector<std::string>{"vda", "vdc", "vdb", "vdd", "vde"});
+}
+
+TEST_CASE("network_data.json says of each address what is so") {
+  auto want = server();
+  const auto ip = [](const char* text) { return *Ipv4::parse(text); };
+  want.nics[0].addresses = {
+      {ip("10.0.0.5"), 24, ip("10.0.0.1"), true, {ip("9.9.9.9")}},
+      {ip("192.168.7.9"), 20, ip("192.168.0.1"), false, {ip("9.9.9.9"), ip("1.1.1.1")}},
+      {ip("172.16.0.2"), 16, {}, false, {}}};
+  want.nics.push_back({PortId{3, 3}, Born{6, 3}, Mac{0xfa163e999999}, 1500});
+  CHECK(network_data_json(want) ==
+        R"({"links":[{"id":"tap0000000000a","vif_id":"00000000-00ab-cdef-0000-000000000001","type":"ovs",)"
+        R"("mtu":1450,"ethernet_mac_address":"fa:16:3e:12:34:56"},{"id":"tap00000000000",)"
+        R"("vif_id":"00000000-0000-0003-0000-000000000003","type":"ovs","mtu":1500,)"
+        R"("ethernet_mac_address":"fa:16:3e:99:99:99"}],"networks":[)"
+        R"({"id":"network0","type":"ipv4_dhcp","link":"tap0000000000a"},)"
+        R"({"id":"network1","type":"ipv4","link":"tap0000000000a","ip_address":"192.168.7.9",)"
+        R"("netmask":"255.255.240.0","routes":[{"network":"0.0.0.0","netmask":"0.0.0.0","gateway":"192.168.0.1"}],)"
+        R"("dns_nameservers":["9.9.9.9","1.1.1.1"],"services":[{"type":"dns","address":"9.9.9.9"},)"
+        R"({"type":"dns","address":"1.1.1.1"}]},)"
+        R"({"id":"network2","type":"ipv4","link":"tap0000000000a","ip_address":"172.16.0.2",)"
+        R"("netmask":"255.255.0.0","routes":[],"dns_nameservers":[],"services":[]}],)"
+        R"("services":[{"type":"dns","address":"9.9.9.9"},{"type":"dns","address":"1.1.1.1"}]})");
+}
+
+TEST_CASE("a host that goes down does so for ever; until then it is asked, but not at each breath") {
+  int asked = 0;
+  bool answer = false;
+  HostState host([&] { return ++asked, answer; });
+  CHECK_FALSE(host.going_down());
+  answer = true;
+  CHECK_FALSE(host.going_down());
+  CHECK(asked == 1);
+  HostState other([&] { return answer; });
+  CHECK(other.going_down());
+  answer = false;
+  CHECK(other.going_down());
 }
 
 TEST_CASE("of a console log the last part is kept, and what was written after it") {
