@@ -67,7 +67,8 @@ class Maker {
                   .availability_zone = node ? node->zone : std::string{}};
     want.disks.push_back({.id = row.id.as<AnyId>(), .born = row.born, .boot = true, .device = "vda"});
     state_.volumes.each_by(Volume::by_server, encode_key(row.id), [&](const Volume& volume) {
-      const bool here = volume.status == VolumeStatus::attaching || volume.status == VolumeStatus::in_use || (volume.gone && volume.status == VolumeStatus::error);
+      const bool lost = volume.gone && volume.status == VolumeStatus::error;
+      const bool here = lost || volume.status == VolumeStatus::attaching || volume.status == VolumeStatus::in_use;
       if (here) want.disks.push_back({.id = volume.id.as<AnyId>(), .born = volume.born, .device = bus_place(volume)});
       return true;
     });
