@@ -12,6 +12,7 @@ constexpr std::int64_t confirm_wait_ms = 1'000;
 constexpr std::int64_t backoff_ms_min = 250, backoff_ms_max = 15'000;
 constexpr std::uint32_t transient_attempts_max = 8;
 constexpr std::int64_t forced_after_ms = 5'000;    // an action that hangs is not waited for by one that ends its guest
+constexpr std::int64_t silent_after_ms = 30'000;   // a guest whose QEMU does not answer: a busy machine may take a while
 constexpr std::int64_t trouble_after_ms = 10'000;  // a daemon that restarts is no trouble
 constexpr std::int64_t trouble_again_ms = 60'000;  // whose words change all the time
 
@@ -171,6 +172,9 @@ std::map<AnyId, typename Kind::Seen> Reconciler<Kind>::all_seen(const NodeView& 
     if constexpr (Kind::kind == AgentKind::network)
       if (common != waiting_.end() && !one.ready && one.error.empty()) one.error = common->second.error;
     if constexpr (Kind::kind == AgentKind::compute)
+      if (const auto at = silent_since_ms_.find(key); at != silent_since_ms_.end() && steady_ms - at->second >= silent_after_ms && one.error.empty())
+        one.error = "its QEMU does not answer: a hard stop or reboot ends it";
+    if constexpr (Kind::kind == AgentKind::compute)
       if (const auto at = lacking_.find(key); at != lacking_.end() && at->second.since == one.since && one.error.empty()) one.error = at->second.words;
   }
   std::erase_if(seen, [&](const auto& one) { return leaves_out(one.first, one.second.present); });
@@ -187,8 +191,23 @@ std::map<AnyId, typename Kind::Seen> Reconciler<Kind>::all_seen(const NodeView& 
   return seen;
 }
 
+// Since when each guest's QEMU has not answered; what was last seen of it stands meanwhile.
+template <class Kind>
+void Reconciler<Kind>::note_silence(const Have& have, std::int64_t steady_ms) {
+  if constexpr (Kind::kind == AgentKind::compute) {
+    std::map<AnyId, std::int64_t> silent;
+    for (const auto& [key, server] : have.servers) {
+      const AnyId id = key.first.template as<AnyId>();
+      const auto before = silent_since_ms_.find(id);
+      if (!server.answers) silent[id] = before == silent_since_ms_.end() ? steady_ms : before->second;
+    }
+    silent_since_ms_ = std::move(silent);
+  }
+}
+
 template <class Kind>
 void Reconciler<Kind>::report(const NodeView& view, const Have& have, Seq realized, std::int64_t steady_ms) {
+  note_silence(have, steady_ms);
   auto seen = all_seen(view, have, steady_ms);
   full_while_lost_ = full_while_lost_ && view.lost;
   const bool full = full_is_due(view, steady_ms) || (view.lost && realized && !full_while_lost_);

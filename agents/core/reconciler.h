@@ -89,6 +89,7 @@ class Reconciler final : public AgentLoop {
   void show_busy();
   bool leaves_out(AnyId key, bool present) const;
   std::map<AnyId, typename Kind::Seen> all_seen(const NodeView& view, const Have& have, std::int64_t steady_ms) const;
+  void note_silence(const Have& have, std::int64_t steady_ms);
   bool full_is_due(const NodeView& view, std::int64_t steady_ms) const;
   void report(const NodeView& view, const Have& have, Seq realized, std::int64_t steady_ms);
   void report_trouble(const Error& error, const NodeView& view, std::int64_t steady_ms);
@@ -110,6 +111,7 @@ class Reconciler final : public AgentLoop {
   const std::shared_ptr<Results> results_ = std::make_shared<Results>();
   std::map<AnyId, Action> done_;                   // carried out well, and not yet seen to be so
   std::map<AnyId, Lacking> lacking_;
+  std::map<AnyId, std::int64_t> silent_since_ms_;
   std::optional<network::Want> in_force_;          // the network's, at a confirmed head
   std::map<AnyId, typename Kind::Seen> reported_;
   std::vector<FenceSeen> reported_fences_;

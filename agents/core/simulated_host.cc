@@ -313,6 +313,12 @@ void SimulatedHost::pause_guest(ServerId id, compute::Pause pause) {
   if (wake) wake();
 }
 
+void SimulatedHost::set_silent(ServerId id, bool silent) {
+  std::lock_guard lock(mutex_);
+  for (auto& [key, server] : servers_.servers)
+    if (key.first == id) server.answers = !silent;
+}
+
 void SimulatedHost::set_full(bool full) {
   std::function<void()> wake;
   {

@@ -66,6 +66,8 @@ class SimulatedHost {
   void lose_flows();
   // Somebody suspends it on the host, or lets it run again.
   void pause_guest(ServerId id, compute::Pause pause);
+  // Its QEMU does not answer, or does again.
+  void set_silent(ServerId id, bool silent);
   // There is no room for what guests write: those that run stand still, until they are resumed with room.
   void set_full(bool full);
   bool is_full() const { return std::lock_guard(mutex_), full_; }

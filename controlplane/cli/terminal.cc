@@ -92,6 +92,8 @@ std::string status_nodes(const Reader& root, const Ink& ink) {
                                   agent["failures"].number()));
       if (!trouble.empty()) text += fmt::format("      {}\n", ink.red("cannot look at the host: " + trouble));
       if (!error.empty()) text += fmt::format("      {}\n", ink.dim("last failure: " + error));
+      if (const auto busy = agent["busy_ms"].number(); busy >= 1000)
+        text += fmt::format("      {}\n", ink.dim(fmt::format("at it for {} s: {}", busy / 1000, agent["busy_with"].text())));
     });
   });
   return text;

@@ -301,3 +301,18 @@ TEST_CASE("an agent that sees nothing says so once, and that it is over") {
   run(40'000, 41'000);
   CHECK(log.troubles.back().empty());
 }
+
+TEST_CASE("a guest whose QEMU does not answer is told once that lasts, and when it is over") {
+  Rig rig;
+  rig.settle(1'000);
+  REQUIRE(rig.runs(2));
+  rig.host.set_silent(Rig::server_id(2), true);
+  rig.settle(20'000);
+  CHECK(rig.log.servers.at(Rig::server_id(2)).error.empty());
+  rig.settle(20'000);
+  CHECK(rig.log.servers.at(Rig::server_id(2)).error.find("does not answer") != std::string::npos);
+  CHECK(rig.log.servers.at(Rig::server_id(1)).error.empty());
+  rig.host.set_silent(Rig::server_id(2), false);
+  rig.settle(1'000);
+  CHECK(rig.log.servers.at(Rig::server_id(2)).error.empty());
+}
