@@ -88,7 +88,11 @@ class Program {
     events->add_option("--object", events_.object, "only what names this id");
     runs(events, events_, run_events);
     auto* why = command(app_, "why", "how an object came to be as it is");
-    why->add_option("OBJECT", why_.object, "the name or UUID of a server, volume, port, image, network, node …; of one that is gone the UUID")->required();
+    why->add_option("OBJECT", why_.object.words,
+                    "[KIND] NAME of a server, volume, port, image, network, node …, or its UUID, also of one that is gone; "
+                    "without KIND a name means the server, if one is called so")
+        ->required()
+        ->expected(1, 2);
     runs(why, why_, run_why);
   }
 
@@ -100,9 +104,11 @@ class Program {
     runs(diff, diff_, run_diff);
     auto* whatif = command(app_, "whatif", "a placement decided again, node by node, changing nothing");
     auto& w = whatif_;
-    whatif->add_option("ID", w.id, "of a server or volume, as it was placed or refused; none: of a new one");
+    whatif->add_option("OBJECT", w.object.words,
+                       "[KIND] NAME of a server or volume, or its UUID, as it was placed or refused; none: a new server")
+        ->expected(0, 2);
     whatif->add_option("--at", w.at,
-                       "in the state of: SEQ, an RFC 3339 time, now (default: ID's own, or now)");
+                       "in the state of: SEQ, an RFC 3339 time, now (default: OBJECT's own, or now)");
     whatif->add_option("--flavor", w.flavor, "with that flavor's amounts");
     whatif->add_option("--vcpus", w.vcpus, "with so many vCPUs");
     whatif->add_option("--ram", w.ram_mib, "with so much memory, in MiB");

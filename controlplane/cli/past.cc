@@ -33,7 +33,8 @@ Result<std::string> diff_offline(const OfflineCloud& cloud, const DiffOptions& o
 }
 
 Result<std::string> whatif_offline(const OfflineCloud& cloud, const WhatIfOptions& o) {
-  story::WhatIf what{.object = AnyId::parse(o.id).value_or(AnyId{}),
+  story::WhatIf what{.object = o.object.name(),
+                     .kind = o.object.kind(),
                      .flavor = o.flavor,
                      .vcpus = o.vcpus,
                      .ram_mib = o.ram_mib,
@@ -59,7 +60,8 @@ std::string whatif_path(const WhatIfOptions& o) {
   const auto add = [&](const char* key, const std::string& value) {
     path += fmt::format("{}{}={}", path.find('?') == path.npos ? '?' : '&', key, url_escaped(value));
   };
-  if (!o.id.empty()) add("object", o.id);
+  if (!o.object.name().empty()) add("object", o.object.name());
+  if (!o.object.kind().empty()) add("kind", o.object.kind());
   if (!o.at.empty()) add("at", o.at);
   if (!o.flavor.empty()) add("flavor", o.flavor);
   if (o.vcpus) add("vcpus", std::to_string(*o.vcpus));
@@ -90,10 +92,6 @@ int run_diff(const DiffOptions& options) {
 }
 
 int run_whatif(const WhatIfOptions& options) {
-  if (!options.id.empty() && !AnyId::parse(options.id))
-    return fail(options.common, Errc::invalid,
-                fmt::format("'{}' is no id: give the UUID of a server or volume", options.id)),
-           exit_usage;
   const auto answer = ask(
       options.common, [&](const OnlineCloud& cloud) { return cloud.get(whatif_path(options)); },
       [&](const OfflineCloud& cloud) { return whatif_offline(cloud, options); });

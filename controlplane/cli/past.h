@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "controlplane/cli/exit_code.h"
+#include "controlplane/cli/object_words.h"
 
 namespace reprise::cli {
 
@@ -19,7 +20,8 @@ int run_diff(const DiffOptions& options);
 // See story/whatif.h.
 struct WhatIfOptions {
   Common common;
-  std::string id, at, flavor;
+  ObjectWords object;
+  std::string at, flavor;
   std::optional<std::int64_t> vcpus, ram_mib, disk_gib;
   std::optional<std::string> zone, host;
   std::vector<std::string> without, with;

@@ -88,12 +88,17 @@ int run_status(const StatusOptions& options) {
 
 int run_why(const WhyOptions& options) {
   const auto answer = ask(
-      options.common, [&](const OnlineCloud& cloud) { return cloud.get("/why/" + url_escaped(options.object)); },
+      options.common,
+      [&](const OnlineCloud& cloud) {
+        const auto kind = options.object.kind();
+        return cloud.get("/why/" + url_escaped(options.object.name()) +
+                         (kind.empty() ? "" : "?kind=" + url_escaped(kind)));
+      },
       [&](const OfflineCloud& cloud) {
         const story::Source source{
             .view_at = [&](Seq seq) { return View::at(cloud.snapshot(), seq); },
             .read_records = [&](Seq from, std::size_t max) { return cloud.read_records(from, max); }};
-        return story::why_json(cloud.view(), source, options.object);
+        return story::why_json(cloud.view(), source, options.object.name(), options.object.kind());
       });
   return print(options.common, answer, why_text);
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "controlplane/cli/exit_code.h"
+#include "controlplane/cli/object_words.h"
 
 namespace reprise::cli {
 
@@ -23,7 +24,7 @@ int run_events(const EventsOptions& options);
 
 struct WhyOptions {
   Common common;
-  std::string object;  // its name or UUID
+  ObjectWords object;
 };
 int run_why(const WhyOptions& options);
 

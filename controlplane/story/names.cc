@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <vector>
@@ -9,12 +10,13 @@
 namespace reprise::story {
 namespace {
 
+constexpr std::string_view server_kind = "server";
 constexpr std::size_t alike_max = 8;  // named when a word means several
 
 // f(kind, null) for each table whose rows have names.
 template <class F>
 void each_kind(F&& f) {
-  f("server", static_cast<const Server*>(nullptr));
+  f(server_kind.data(), static_cast<const Server*>(nullptr));
   f("port", static_cast<const Port*>(nullptr));
   f("volume", static_cast<const Volume*>(nullptr));
   f("image", static_cast<const Image*>(nullptr));
@@ -24,6 +26,48 @@ void each_kind(F&& f) {
   f("user", static_cast<const User*>(nullptr));
   f("project", static_cast<const Project*>(nullptr));
   f("role", static_cast<const Role*>(nullptr));
+}
+
+struct Named {
+  std::string_view kind;
+  AnyId id;
+};
+
+bool may_be(std::string_view kind, std::initializer_list<std::string_view> kinds) {
+  return kinds.size() == 0 || std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+}
+
+// "server, port, volume …": those that can be meant.
+std::string listed(std::initializer_list<std::string_view> kinds) {
+  std::string list;
+  each_kind([&](const char* of, const auto*) {
+    if (may_be(of, kinds)) list += fmt::format("{}{}", list.empty() ? "" : ", ", of);
+  });
+  return list;
+}
+
+Status check_kind(std::string_view kind, std::initializer_list<std::string_view> kinds) {
+  bool known = kind.empty();
+  each_kind([&](const char* of, const auto*) { known = known || (kind == of && may_be(of, kinds)); });
+  if (known) return {};
+  return {Errc::invalid, fmt::format("'{}' is no kind that can be meant here, which are: {}. A name of several words "
+                                     "is given in quotes",
+                                     kind, listed(kinds))};
+}
+
+Error nothing_called(const View& view, std::string_view word, std::string_view kind,
+                     std::initializer_list<std::string_view> kinds) {
+  return {Errc::not_found,
+          fmt::format("no {} is called '{}' at seq {}: give its UUID, also of one that is gone",
+                      kind.empty() ? listed(kinds) : kind, word, view.seq())};
+}
+
+Error several_called(std::string_view word, const std::vector<Named>& all) {
+  std::string alike;
+  for (std::size_t i = 0; i < all.size() && i < alike_max; ++i)
+    alike += fmt::format("{}{} {}", i == 0 ? "" : ", ", all[i].kind, all[i].id.str());
+  return {Errc::invalid, fmt::format("{} are called '{}': {}{}. Give the kind before the name, or the UUID of one",
+                                     all.size(), word, alike, all.size() > alike_max ? " …" : "")};
 }
 
 // f(kind, row) for the object of that id, whichever table it is in.
@@ -50,25 +94,22 @@ std::string kind_of(const View& view, AnyId id) {
   return kind;
 }
 
-Result<AnyId> object_of(const View& view, std::string_view word) {
+Result<AnyId> object_of(const View& view, std::string_view word, std::string_view kind,
+                        std::initializer_list<std::string_view> kinds) {
+  if (auto known = check_kind(kind, kinds); !known) return known.error();
   if (const auto id = AnyId::parse(word)) return *id;
-  std::vector<AnyId> all;
-  std::string alike;
-  each_kind([&]<class Row>(const char* kind, const Row*) {
+  std::vector<Named> all;
+  each_kind([&]<class Row>(const char* of, const Row*) {
+    if (!(kind.empty() ? may_be(of, kinds) : kind == of)) return;
     view.each<Row>([&](const Row& row) {
-      if (row.name != word) return;
-      all.push_back(row.id.template as<AnyId>());
-      if (all.size() <= alike_max) alike += fmt::format("{}{} {}", alike.empty() ? "" : ", ", kind, all.back().str());
+      if (row.name == word) all.push_back({of, row.id.template as<AnyId>()});
     });
   });
   if (!view.status()) return view.status().error();
-  if (all.size() == 1) return all[0];
-  if (all.empty())
-    return Error{Errc::not_found, fmt::format("nothing is called '{}' at seq {}: give the UUID of a server, volume, port, node …, "
-                                              "also of one that is gone",
-                                              word, view.seq())};
-  return Error{Errc::invalid, fmt::format("{} are called '{}': {}{}. Give the UUID of one", all.size(), word, alike,
-                                           all.size() > alike_max ? " …" : "")};
+  if (all.size() == 1) return all[0].id;
+  const auto is_server = [](const Named& one) { return one.kind == server_kind; };
+  if (std::count_if(all.begin(), all.end(), is_server) == 1) return std::find_if(all.begin(), all.end(), is_server)->id;
+  return all.empty() ? nothing_called(view, word, kind, kinds) : several_called(word, all);
 }
 
 NameOf labels(const View& view) {

@@ -1,6 +1,7 @@
 // What people call a thing: the name of whatever object an id belongs to, as of one view.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -13,9 +14,11 @@ namespace reprise::story {
 std::string name_of(const View& view, AnyId id);
 // "server", "volume" …; empty: no such object.
 std::string kind_of(const View& view, AnyId id);
-// The object that a word means: by its id, whether it is there or not, or the only one that has this name. not_found: none
-// has; invalid: several have, and which they are.
-Result<AnyId> object_of(const View& view, std::string_view word);
+// The object that a word means: by its id, whether it is there or not, or by its name. `kind`, unless empty, is the kind
+// that it must have; `kinds`, unless empty, those that it can have. Of several with that name the only server among
+// them is meant. not_found: none is called so; invalid: several are, and which they are, or there is no such kind.
+Result<AnyId> object_of(const View& view, std::string_view word, std::string_view kind = {},
+                        std::initializer_list<std::string_view> kinds = {});
 // For print_words(): "name (id)" where there is a name. `view` must live as long.
 NameOf labels(const View& view);
 

@@ -32,6 +32,10 @@ Result<View> view_of(const Ask& ask, const api::Api& api, std::string_view momen
   return api.backend().view_at(*seq);
 }
 
+Plan show_why(Ask& ask, const api::Api& api) {
+  return answer(ask, why_json(ask.view(), source_of(api), ask.param(0), ask.query("kind").value_or("")));
+}
+
 Plan show_diff(Ask& ask, const api::Api& api) {
   if (!ask.query("from")) return ask.error(400, "from is missing: a seq, or an RFC 3339 time.");
   const auto from = view_of(ask, api, *ask.query("from"));
@@ -65,7 +69,9 @@ std::vector<std::string> words(const Ask& ask, std::string_view key) {
 }
 
 Plan show_whatif(Ask& ask, const api::Api& api) {
-  WhatIf what{.flavor = word(ask, "flavor").value_or(""),
+  WhatIf what{.object = word(ask, "object").value_or(""),
+              .kind = word(ask, "kind").value_or(""),
+              .flavor = word(ask, "flavor").value_or(""),
               .vcpus = number<std::int64_t>(ask, "vcpus"),
               .ram_mib = number<std::int64_t>(ask, "ram"),
               .disk_gib = number<std::int64_t>(ask, "disk"),
@@ -77,11 +83,6 @@ Plan show_whatif(Ask& ask, const api::Api& api) {
               .ram_times = number<double>(ask, "ram_times").value_or(1),
               .disk_times = number<double>(ask, "disk_times").value_or(1),
               .count = number<std::int64_t>(ask, "count").value_or(1)};
-  if (const auto id = ask.query("object")) {
-    const auto object = AnyId::parse(*id);
-    if (object) what.object = *object;
-    else ask.mistakes().add("object", "must be the UUID of a server or volume");
-  }
   if (auto bad = ask.bad()) return std::move(*bad);
   if (const auto moment = ask.query("at")) {
     const auto seq = *moment == "now" ? ask.view().seq() : api::seq_of(ask.view(), *moment, ask.now_ms());
@@ -94,9 +95,8 @@ Plan show_whatif(Ask& ask, const api::Api& api) {
 }  // namespace
 
 void register_routes(api::Api& api) {
-  api.read(api::Service::none, "/why/{object}", api::Need::admin, [&api](Ask&) {
-    return api::on_worker(api, [&api](Ask& ask) { return answer(ask, why_json(ask.view(), source_of(api), ask.param(0))); });
-  });
+  api.read(api::Service::none, "/why/{object}", api::Need::admin,
+           [&api](Ask&) { return api::on_worker(api, [&api](Ask& ask) { return show_why(ask, api); }); });
   api.read(api::Service::none, "/diff", api::Need::reader,
            [&api](Ask&) { return api::on_worker(api, [&api](Ask& ask) { return show_diff(ask, api); }); });
   api.read(api::Service::none, "/whatif", api::Need::admin,

@@ -85,12 +85,16 @@ class Weigher {
     for (const auto& amount : {what_.vcpus, what_.ram_mib, what_.disk_gib})
       if (amount && (*amount < 0 || *amount > amount_max))
         return {Errc::invalid, fmt::format("{} is no amount that a server can ask for", *amount)};
+    if (what_.object.empty()) return {};
+    const auto object = object_of(now_, what_.object, what_.kind, {"server", "volume"});
+    if (!object) return object.error();
+    object_ = *object;
     return {};
   }
 
   Status choose_state() {
-    if (what_.object) {
-      auto decided = find_decided(now_, source_, what_.object, what_.at.has_value());
+    if (object_) {
+      auto decided = find_decided(now_, source_, object_, what_.at.has_value());
       if (!decided) return decided.error();
       request_ = decided->weighing.request;
       decided_.emplace(std::move(*decided));
@@ -111,8 +115,8 @@ class Weigher {
 
   // It does not stand in its own way.
   void take_out() {
-    const auto server = what_.object.as<ServerId>();
-    const auto volume = what_.object.as<VolumeId>();
+    const auto server = object_.as<ServerId>();
+    const auto volume = object_.as<VolumeId>();
     if (state_.servers.contains(server)) state_.servers.erase(server);
     else if (state_.volumes.contains(volume)) state_.volumes.erase(volume);
     else return;
@@ -131,8 +135,8 @@ class Weigher {
       request_.ram_mib = static_cast<std::int64_t>(flavor->ram_mib);
       request_.disk_gib = static_cast<std::int64_t>(flavor->disk_gib);
       changes_.push_back("flavor " + flavor->name);
-    } else if (!what_.object && !what_.vcpus && !what_.ram_mib && !what_.disk_gib) {
-      return {Errc::invalid, "what is to be placed? Give the id of a server or volume, a flavor, or amounts"};
+    } else if (!object_ && !what_.vcpus && !what_.ram_mib && !what_.disk_gib) {
+      return {Errc::invalid, "what is to be placed? Give a server or volume, a flavor, or amounts"};
     }
     set("vCPUs", what_.vcpus, request_.vcpus), set("MiB of RAM", what_.ram_mib, request_.ram_mib);
     set("GiB of disk", what_.disk_gib, request_.disk_gib);
@@ -211,7 +215,7 @@ class Weigher {
         .field("seq", seq_)
         .field("at", api::time_micros_z(static_cast<std::uint64_t>(at_ms_)));
     if (decided_) {
-      json.field("object", what_.object.str()).field("name", decided_->name);
+      json.field("object", object_.str()).field("name", decided_->name);
       const NodeId node = decided_->weighing.chosen;
       json.object("decided").field("seq", decided_->seq).field("node", node ? node.str() : "");
       json.field("name", node ? name_of(now_, node.as<AnyId>()) : "").end_object();
@@ -257,6 +261,7 @@ class Weigher {
   const View& now_;
   const Source& source_;
   const WhatIf& what_;
+  AnyId object_;
   std::optional<Decided> decided_;
   State state_;
   Seq seq_ = 0;

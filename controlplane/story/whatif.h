@@ -11,7 +11,9 @@
 namespace reprise::story {
 
 struct WhatIf {
-  AnyId object;           // a server or volume, as the log last placed or refused it; none: a new server
+  // A server or volume by id or name (object_of()), as the log last placed or refused it; empty: a new server.
+  std::string object;
+  std::string kind;       // of that name: "server", "volume"; empty: whichever has it
   std::optional<Seq> at;  // the state to decide in; none: that of the object's own decision, else the newest
   // Asked otherwise.
   std::string flavor;  // name or id
@@ -30,7 +32,7 @@ inline constexpr double whatif_times_max = 1000;
 //  "fits","considered","nodes":[{"id","name","verdict","fits","weight","free":{…},"placed","chosen","decided"}]}
 // "placed": how many of "count" found a node, and on a node how many of them; "chosen": the first one's node;
 // "decided": what the log says, when the object was placed or refused.
-// invalid: what was given is not acceptable; not_found: the log never placed that object.
+// invalid: what was given is not acceptable; not_found: the log never placed that object, or none is called so.
 Result<std::string> whatif_json(const View& now, const Source& source, const WhatIf& what);
 
 }  // namespace reprise::story

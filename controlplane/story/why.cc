@@ -157,8 +157,8 @@ class Teller {
 
 }  // namespace
 
-Result<std::string> why_json(const View& now, const Source& source, std::string_view word) {
-  const auto object = object_of(now, word);
+Result<std::string> why_json(const View& now, const Source& source, std::string_view word, std::string_view kind) {
+  const auto object = object_of(now, word, kind);
   if (!object) return object.error();
   return Teller(now, source, *object).tell();
 }

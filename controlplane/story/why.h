@@ -21,8 +21,8 @@ inline constexpr std::size_t steps_max = 500;    // the last ones; how many are 
 inline constexpr std::size_t weighings_max = 8;  // each folds the state of its seq
 inline constexpr std::size_t weighed_nodes_max = 64;
 
-// The story as JSON (see why_text() for its fields), of what the word means (object_of()): an id, or a name. not_found:
-// the log never named that object, or nothing is called so; invalid: several are.
-Result<std::string> why_json(const View& now, const Source& source, std::string_view word);
+// The story as JSON (see why_text() for its fields), of what the word means (object_of()): an id, or a name, of that kind
+// unless it is empty. not_found: the log never named that object, or nothing is called so; invalid: several are.
+Result<std::string> why_json(const View& now, const Source& source, std::string_view word, std::string_view kind = {});
 
 }  // namespace reprise::story

@@ -259,9 +259,12 @@ TEST_CASE("whatif: a refused server, and what would have made it fit") {
 
 TEST_CASE("whatif: a placed server again, without its node, elsewhere in time, and many of a kind") {
   Past past(3);
+  REQUIRE(past.cloud.ask("POST", "/identity/v3/projects", R"({"project":{"name":"web"}})").status() == 201);
   const auto id = past.cloud.add_server("web");
   const auto placed = past.head();
   const auto now = past.whatif("object=" + id);
+  for (const char* called : {"object=web", "object=web&kind=server"})  // a project has no place
+    CHECK(past.whatif(called).at("object") == boost::json::value(id));
   const auto chosen = std::string(now.at("decided").at("name").as_string());
   CHECK(node_called(now, chosen).at("chosen").as_bool());  // the same state, the same function, the same node
   CHECK(node_called(now, chosen).at("decided").as_bool());
@@ -290,9 +293,10 @@ TEST_CASE("whatif: a placed server again, without its node, elsewhere in time, a
   past.cloud.until_status("/compute/v2.1/servers/" + id, 404);
   CHECK(past.whatif("object=" + id).at("name") == "web");
 
-  for (const char* bad : {"", "vcpus=x", "object=web", "vcpus=-1", "vcpus=1&count=0", "vcpus=1&ram_times=-1",
+  for (const char* bad : {"", "vcpus=x", "object=web&kind=network", "object=web&kind=x", "vcpus=-1", "vcpus=1&count=0", "vcpus=1&ram_times=-1",
                           "vcpus=1&without=nowhere", "flavor=nothing", "vcpus=1&at=yesterday"})
     CHECK(past.cloud.ask("GET", std::string("/whatif?") + bad).status() == 400);
+  CHECK(past.cloud.ask("GET", "/whatif?object=web").status() == 404);
   CHECK(past.cloud.ask("GET", "/whatif?object=00000000-0000-4000-8000-000000000001").status() == 404);
 }
 

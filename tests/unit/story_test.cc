@@ -15,12 +15,12 @@ using namespace reprise::api;
 
 namespace {
 
-Result<std::string> why(ApiCloud& cloud, const std::string& id) {
+Result<std::string> why(ApiCloud& cloud, const std::string& id, const std::string& kind = "") {
   const auto& backend = *cloud.rig.backend;
   const story::Source source{
       .view_at = [&](Seq seq) { return backend.view_at(seq); },
       .read_records = [&](Seq from, std::size_t max) { return backend.read_records(from, max); }};
-  return story::why_json(backend.view(), source, id);
+  return story::why_json(backend.view(), source, id, kind);
 }
 
 boost::json::value parsed(const Result<std::string>& text) {
@@ -134,6 +134,35 @@ TEST_CASE("why takes a name that one object has; of several it says which they a
   CHECK(cloud.ask("GET", "/why/one").status() == 200);
   CHECK(cloud.ask("GET", "/why/two").status() == 400);
   CHECK(cloud.ask("GET", "/why/none").status() == 404);
+}
+
+// As ops/up leaves it: server, network, subnet and key are called alike.
+TEST_CASE("why: a name that many kinds have means the server, or the kind that stands before it") {
+  ApiCloud cloud(1);
+  const auto network = cloud.add_network("same");
+  REQUIRE(cloud.ask("POST", "/network/v2.0/subnets",
+                    fmt::format(R"({{"subnet":{{"network_id":"{}","cidr":"10.1.0.0/24","ip_version":4,"name":"same"}}}})",
+                                network)).status() == 201);
+  const auto without_server = why(cloud, "same");
+  CHECK(without_server.error().code == Errc::invalid);
+  CHECK(without_server.error().text.find("the kind before the name") != std::string::npos);
+  const auto id = cloud.add_server("same");
+  CHECK(parsed(why(cloud, "same")).at("id") == boost::json::value(id));
+  CHECK(parsed(why(cloud, "same", "server")).at("id") == boost::json::value(id));
+  CHECK(parsed(why(cloud, "same", "network")).at("id") == boost::json::value(network));
+  for (const char* kind : {"server", "port", "volume", "image", "network", "subnet", "node", "user", "project", "role"}) {
+    INFO(kind);
+    const auto told = why(cloud, "same", kind);
+    if (told) CHECK(parsed(told).at("kind") == boost::json::value(kind));
+    else CHECK(told.error().code == Errc::not_found);  // the kind is one, and none of it is called so
+  }
+  const auto no_kind = why(cloud, "same", "thing");
+  CHECK(no_kind.error().code == Errc::invalid);
+  CHECK(no_kind.error().text.find("server, port, volume") != std::string::npos);
+  cloud.add_server("same");
+  CHECK(why(cloud, "same").error().text.starts_with("4 are called 'same'"));
+  story::register_routes(*cloud.rig.api);
+  CHECK(cloud.ask("GET", "/why/same?kind=subnet").text("kind") == "subnet");
 }
 
 TEST_CASE("status: head and digest are the state's own, and what waits says for whom") {
