@@ -80,11 +80,10 @@ Status ServerFiles::fetch(ImageId image, const char* what, const std::string& sc
     return {source.error().code, fmt::format("{} image {}: {}", what, image.str(), source.error().text)};
   std::error_code error;
   fs::remove(path, error);  // empty: a copy that a full disk cut short in an older version
-  fs::create_hard_link(*source, path, error);
-  if (!error) return {};
-  const auto temporary = fmt::format("{}/{}", scratch, what);
   error.clear();
+  const auto temporary = fmt::format("{}/{}", scratch, what);
   fs::copy_file(*source, temporary, fs::copy_options::overwrite_existing, error);
+  if (!error) fs::permissions(temporary, fs::perms(0600), error);
   if (!error) fs::rename(temporary, path, error);
   if (!error) return {};
   return file_error(fmt::format("copying the {} image {} to {}", what, image.str(), path), error);

@@ -1,7 +1,7 @@
 // The files of a server on this node, in a folder of its own that carries id and born:
 //   <state>/servers/<id>.<born>/{console.log, config.iso, config.iso.key, kernel, ramdisk}
-// and <state>/scratch/, where they are made. Kernel and ramdisk are kept as the server's own (a hard
-// link where that is possible), so that it starts also after its image was deleted.
+// and <state>/scratch/, where they are made. Kernel and ramdisk are copies, the server's own: it starts
+// also after its image was deleted, and libvirt gives them to QEMU's user, which must not own the image.
 #pragma once
 
 #include <functional>

@@ -162,6 +162,8 @@ Result<bool> Dhcp::make_pair(const NetworkWant& network) {
   if (auto gone = outside->remove_link(leg); !gone) return gone.error();
   if (auto gone = inside->remove_link(device); !gone) return gone.error();
   if (auto made = outside->add_veth(leg, device, netns_path(ns)); !made) return made.error();
+  // One that is not root stays with the device that is gone: serve() starts another.
+  if (auto stopped = supervisor_.stop(daemon_of(network.id)); !stopped) return stopped.error();
   return true;
 }
 

@@ -91,8 +91,8 @@ std::vector<std::string> dhcp_argv(const NetworkWant& network, const std::string
        {"--dhcp-hostsfile=" + folder + "/hosts", "--dhcp-optsfile=" + folder + "/opts",
         std::string("--dhcp-ignore=tag:!known"), std::string("--dhcp-authoritative"),
         std::string("--no-ping"), std::string("--leasefile-ro"), std::string("--quiet-dhcp"),
-        std::string("--log-facility=-"), "--pid-file=" + folder + "/serving", std::string("--user=root"),
-        std::string("--group=root")})
+        std::string("--log-facility=-"), "--pid-file=" + folder + "/serving",
+        fmt::format("--user={}", dhcp_user), fmt::format("--group={}", dhcp_group)})
     argv.push_back(rest);
   return argv;
 }

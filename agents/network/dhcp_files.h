@@ -17,6 +17,9 @@ namespace reprise::network {
 inline constexpr const char* dhcp_device = "dhcp0";  // inside of the namespace
 // What a guest was told is true for a day at most: at half of it (T1) it asks again, and hears what changed.
 inline constexpr unsigned lease_s = 86'400;
+// Those of Debian's package dnsmasq-base; it keeps only the capabilities to serve. Its folder must let them read.
+inline constexpr const char* dhcp_user = "dnsmasq";
+inline constexpr const char* dhcp_group = "nogroup";
 
 std::string dhcp_hosts(const NetworkWant& network, const std::vector<const PortWant*>& ports);
 std::string dhcp_options(const NetworkWant& network);

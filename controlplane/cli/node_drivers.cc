@@ -1,9 +1,12 @@
 #include "controlplane/cli/node_drivers.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -22,6 +25,7 @@
 namespace reprise::cli {
 namespace {
 
+constexpr const char* host_folder = "/run/reprise";
 constexpr const char* host_lock = "/run/reprise/agent.lock";
 
 std::string host_name() {
@@ -310,7 +314,10 @@ Result<std::unique_ptr<NodeSet>> NodeSet::open(const Config& config, const State
   const auto& agent = config.agent;
   if (agent.compute == "simulated" && agent.storage == "simulated" && agent.network == "simulated")
     return open_simulated(config, state, *id);
-  if (auto made = make_folders("/run/reprise"); !made) return made.error();
+  if (auto made = make_folders(host_folder); !made) return made.error();
+  // dnsmasq, a user of its own, passes through to its lists; what is not others' is protected below.
+  if (::chmod(host_folder, 0711) != 0)
+    return Error{Errc::denied, fmt::format("cannot open {} to dnsmasq: {}", host_folder, std::strerror(errno))};
   auto lock = FileLock::take(host_lock, "the agents of node " + id->str());
   if (!lock)
     return {lock.error().code,

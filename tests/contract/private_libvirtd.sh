@@ -6,6 +6,7 @@ set -u
 D=$1
 fail() { echo "failed: $*"; exit 1; }
 mkdir -p "$D"/{etc/qemu,lib,cache,log,run} || fail "cannot make folders in $D"
+chmod 711 "$D" "$D/lib" || fail "cannot open $D to QEMU's user"
 cat > "$D/etc/libvirtd.conf" <<C
 auth_unix_ro = "none"
 auth_unix_rw = "none"
@@ -15,9 +16,9 @@ log_outputs = "3:file:$D/log/libvirtd.log"
 C
 cat > "$D/etc/qemu.conf" <<C
 security_driver = "none"
-user = "root"
-group = "root"
-dynamic_ownership = 0
+user = "libvirt-qemu"
+group = "libvirt-qemu"
+dynamic_ownership = 1
 remember_owner = 0
 namespaces = [ ]
 cgroup_controllers = [ ]
@@ -40,7 +41,7 @@ if [ -e /dev/kvm ]; then
   : > "$D/no-kvm"
   mount --bind "$D/no-kvm" /dev/kvm && mount -o remount,bind,ro /dev/kvm || fail "cannot hide /dev/kvm"
 fi
-# libvirtd insists on its package's user, even where the configuration names another.
+# QEMU runs under its package's user, as in production.
 if ! getent passwd libvirt-qemu >/dev/null; then
   { cat /etc/passwd; echo 'libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin'; } > "$D/passwd"
   { cat /etc/group; echo 'libvirt-qemu:x:64055:'; } > "$D/group"

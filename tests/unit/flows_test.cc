@@ -273,12 +273,15 @@ tag:scccc0000000000070000000000000007,option:dns-server
 tag:scccc0000000000070000000000000007,option:classless-static-route,169.254.169.254/32,10.0.7.2
 tag:scccc0000000000070000000000000007,option:mtu,1450
 )");
-  std::string ranges = "\n";
+  std::string told = "\n";
   for (const auto& argument : dhcp_argv(net, "/usr/sbin/dnsmasq", "/run/x"))
-    if (argument.starts_with("--dhcp-range")) ranges += argument + "\n";
-  same(ranges, R"(
+    for (const char* option : {"--dhcp-range", "--user", "--group"})
+      if (argument.starts_with(option)) told += argument + "\n";
+  same(told, R"(
 --dhcp-range=set:scccc0000000000010000000000000001,10.0.1.0,static,255.255.255.0,86400s
 --dhcp-range=set:scccc0000000000070000000000000007,10.0.7.0,static,255.255.255.240,86400s
+--user=dnsmasq
+--group=nogroup
 )");
 }
 
