@@ -21,23 +21,23 @@ if(NOT REPRISE_CORE_ONLY)
   add_library(kafka_brokers STATIC system/kafka_brokers.cc)
   target_link_libraries(kafka_brokers PUBLIC log_place PkgConfig::rdkafka)
   target_compile_definitions(kafka_brokers PRIVATE OPS_KAFKA="${CMAKE_SOURCE_DIR}/ops/kafka")
-  reprise_test(log_kafka_test SLOW PARSED_BY events_core SOURCES contract/log_kafka_test.cc LIBS log_contract log_kafka kafka_brokers)
+  reprise_test(log_kafka_test SLOW NEEDS kafka PARSED_BY events_core SOURCES contract/log_kafka_test.cc LIBS log_contract log_kafka kafka_brokers)
 
   add_executable(kafka_topics system/kafka_topics.cc)
   target_link_libraries(kafka_topics PRIVATE kafka_brokers)
   add_executable(kafka_stander system/kafka_stander.cc)
   target_link_libraries(kafka_stander PRIVATE log_kafka)
-  reprise_test(kafka_log_test SLOW PARSED_BY events_core SOURCES system/kafka_log_test.cc LIBS log_contract log_kafka kafka_brokers)
+  reprise_test(kafka_log_test SLOW NEEDS kafka PARSED_BY events_core SOURCES system/kafka_log_test.cc LIBS log_contract log_kafka kafka_brokers)
   add_dependencies(kafka_log_test kafka_stander)
   target_compile_definitions(kafka_log_test PRIVATE KAFKA_STANDER="$<TARGET_FILE:kafka_stander>")
-  reprise_test(kafka_failover_test SLOW PARSED_BY events_core SOURCES system/kafka_failover_test.cc LIBS log_contract log_kafka kafka_brokers)
+  reprise_test(kafka_failover_test SLOW NEEDS kafka PARSED_BY events_core SOURCES system/kafka_failover_test.cc LIBS log_contract log_kafka kafka_brokers)
 
   # The real binary on three real brokers: a few rounds of each; tests/README.md has the long ones. They want root.
-  add_test(NAME kafka_rounds_test COMMAND ${CMAKE_SOURCE_DIR}/tests/system/brokers.py --binary $<TARGET_FILE:reprise>
-           --rounds 3 --cut-offs 1)
-  add_test(NAME kafka_topics_test COMMAND ${CMAKE_SOURCE_DIR}/tests/system/topics_damaged.py --binary $<TARGET_FILE:reprise>
-           --topics $<TARGET_FILE:kafka_topics>)
-  set_tests_properties(kafka_rounds_test kafka_topics_test PROPERTIES LABELS slow RUN_SERIAL ON)
+  reprise_case(kafka_rounds_test SLOW NEEDS kafka BUILDS reprise
+    COMMAND ${CMAKE_SOURCE_DIR}/tests/system/brokers.py --binary $<TARGET_FILE:reprise> --rounds 3 --cut-offs 1)
+  reprise_case(kafka_topics_test SLOW NEEDS kafka BUILDS reprise kafka_topics
+    COMMAND ${CMAKE_SOURCE_DIR}/tests/system/topics_damaged.py --binary $<TARGET_FILE:reprise>
+      --topics $<TARGET_FILE:kafka_topics>)
 
   add_executable(log_bench bench/log_bench.cc)
   target_link_libraries(log_bench PRIVATE log_embedded log_kafka)

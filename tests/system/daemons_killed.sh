@@ -33,7 +33,7 @@ for daemon in libvirtd ovs-vswitchd ovsdb-server dnsmasq; do
   within 10 grep -q 'bytes from' "$answers" || { echo "the guest does not answer at $address"; exit 1; }
   begun=$EPOCHREALTIME
   kill -9 "$old"
-  if within 10 another "$daemon" "$old"; then back=$(bc <<< "$EPOCHREALTIME - $begun"); else back=never; status=1; fi
+  if within 10 another "$daemon" "$old"; then back=$(awk "BEGIN {print $EPOCHREALTIME - $begun}"); else back=never; status=1; fi
   wait "$pinging"
   gap=$(awk -F'[][]' '/bytes from/ {if (last && $2 - last > most) most = $2 - last; last = $2} END {printf "%.3f", most}' "$answers")
   after=$(tail -40 "$answers" | grep -c 'bytes from')
@@ -44,6 +44,6 @@ begun=$EPOCHREALTIME
 kill -9 "$(pid_of qemu)"
 off() { [[ $(curl -s -H "X-Auth-Token: $token" "${OS_AUTH_URL%/identity*}/compute/v2.1/servers/$id" | jq -r .server.status) == SHUTOFF ]]; }
 token=$(value token issue -c id)
-if within 10 off; then printf 'qemu          server is SHUTOFF, seen after %.2f s (a token was fetched in between)\n' "$(bc <<< "$EPOCHREALTIME - $begun")"
+if within 10 off; then printf 'qemu          server is SHUTOFF, seen after %.2f s (a token was fetched in between)\n' "$(awk "BEGIN {print $EPOCHREALTIME - $begun}")"
 else echo 'qemu          server is not SHUTOFF'; status=1; fi
 exit $status

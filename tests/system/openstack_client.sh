@@ -14,7 +14,7 @@ check() {  # WHAT COMMAND…: the command's output is kept in $out
   local what=$1 begun=$EPOCHREALTIME; shift
   if out=$("$@" 2>"$work/err"); then
     passed=$((passed + 1))
-    printf 'ok   %5.1f s  %s\n' "$(bc <<< "$EPOCHREALTIME - $begun")" "$what"
+    printf 'ok   %5.1f s  %s\n' "$(awk "BEGIN {print $EPOCHREALTIME - $begun}")" "$what"
   else
     printf 'FAIL          %s\n  %s\n%s\n%s\n' "$what" "$*" "$out" "$(tail -5 "$work/err")"
     printf '%d passed, 1 failed\n' "$passed"; exit 1
@@ -58,7 +58,7 @@ check 'server create --wait' openstack server create one --wait --image e2e-gues
 ns=$(namespace_of e2e-a)
 address=$(address_of one)
 check "console log show: ready with its address $address" within 30 console_has one "reprise-guest ready one $address"
-printf 'info %5.1f s  from POST to ready\n' "$(bc <<< "$EPOCHREALTIME - $begun")"
+printf 'info %5.1f s  from POST to ready\n' "$(awk "BEGIN {print $EPOCHREALTIME - $begun}")"
 check 'console log show: the user data ran' within 10 console_has one 'user data ran as one'
 check 'server list' openstack server list
 check 'server show' openstack server show one

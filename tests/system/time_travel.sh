@@ -18,7 +18,7 @@ check() {  # WHAT COMMAND…: what the command printed is kept in $out, its erro
   local what=$1 begun=$EPOCHREALTIME; shift
   if out=$("$@" 2>"$work/err"); then
     passed=$((passed + 1))
-    printf 'ok   %5.1f s  %s\n' "$(bc <<< "$EPOCHREALTIME - $begun")" "$what"
+    printf 'ok   %5.1f s  %s\n' "$(awk "BEGIN {print $EPOCHREALTIME - $begun}")" "$what"
   else
     printf 'FAIL          %s\n  %s\n%s\n%s\n' "$what" "$*" "$out" "$(tail -5 "$work/err")"
     printf '%d passed, 1 failed\n' "$passed"; exit 1
