@@ -18,7 +18,7 @@ include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(OpenvSwitch
   REQUIRED_VARS OpenvSwitch_LIBRARY OpenvSwitch_INCLUDE_DIR
   VERSION_VAR OpenvSwitch_VERSION
-  REASON_FAILURE_MESSAGE "libopenvswitch with its private headers is not in ${_cache}/ovs: run ops/setup")
+  REASON_FAILURE_MESSAGE "libopenvswitch with its private headers is not in ${_cache}/ovs: ops/setup --only build")
 
 if(OpenvSwitch_FOUND AND NOT TARGET OpenvSwitch::OpenvSwitch)
   add_library(OpenvSwitch::OpenvSwitch UNKNOWN IMPORTED)
