@@ -47,8 +47,9 @@ unset REPRISE_STATE
 export REPRISE_BINARY=$reprise PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 # What a wiped cloud must not leave, and what it must not take.
+# iproute2's folder stays, and what was said of what stays.
 host() {
-  find /run /usr/local/bin /var/lib/reprise /var/log/reprise -mindepth 1 -not -path '/run/mount*' -not -path /run/netns | sort  # netns: iproute2's, for all
+  find /run /usr/local/bin /var/lib/reprise /var/log/reprise -mindepth 1 -not -path '/run/mount*' -not -path /run/netns -not -path '/var/log/reprise/setup-*' -not -path '/var/log/reprise/image-*' | sort
   ls -d /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /sys/fs/cgroup/machine /sys/fs/cgroup/*/machine 2>/dev/null
   ip -o link | awk '{print $2}'
   ip netns list
@@ -121,6 +122,7 @@ done
 
 # --- and back
 
+unset REPRISE_BINARY  # the cloud knows what it runs
 ops/down --wipe > "$work/said" 2>&1 || fail "ops/down --wipe: $(tail -5 "$work/said")"
 [[ ! $(others) ]] || fail "these still run: $(others)"
 host > "$work/after"
