@@ -28,6 +28,8 @@ class Controller final : SeenHashes {
     const SeenHashes* seen_before = nullptr;     // of what was folded before this controller's head, and may be since
     std::function<void()> wake;                  // from any thread: step() has something to do
     std::function<void(const std::string&)> say; // for the operator's log
+    // Why the wall clock is not to be believed, by any second witness; empty: one bears it out. Not given: none does.
+    std::function<std::string(Now)> doubt_clock;
   };
   struct Options {
     std::string host;
@@ -49,6 +51,7 @@ class Controller final : SeenHashes {
     std::uint64_t voids = 0;         // void records read
     std::uint64_t decisions = 0;
     std::vector<NodeId> held;        // nodes that lapsed together: an admin must say go on
+    std::string clock;               // what is wrong with this host's clock; empty: nothing is known to be
   };
 
   // `state` is at `head`, and keeps undo.
@@ -61,6 +64,8 @@ class Controller final : SeenHashes {
   const Status& status() const { return status_; }
   const State& state() const { return state_; }
   const Head& head() const { return head_; }
+  // How far the reports were read by this claim, whether or not a record says so.
+  std::int64_t reports_read() const { return pending_reports_.empty() ? consumed(Topic::reports) : pending_reports_.front().position.offset; }
 
  private:
   struct InFlight {
@@ -75,11 +80,19 @@ class Controller final : SeenHashes {
     std::optional<Intent> intent;
     std::string unreadable;
   };
+  // The last report of a node that was passed over, because it changed nothing. The next record that is written anyway
+  // counts it; until then no position is past it in the log, and a next claim reads it again.
+  struct Passed {
+    Seq incarnation = 0;
+    std::uint64_t number = 0;
+    Position position;
+  };
   // A record in the making, and what of the pending inputs is in it.
   struct Draft {
     Record record;
     RecordFrame frame;
     std::map<Topic, std::int64_t> next_offset;
+    std::map<NodeId, Passed> passed;
     std::size_t reports = 0;
     std::size_t intents = 0;
   };
@@ -109,14 +122,25 @@ class Controller final : SeenHashes {
   void poll_topic(Topic topic, std::unique_ptr<Reader>& reader, std::deque<Input>& inputs, Now now);
   void ask_heartbeats_end(Now now);
   void hear_heartbeats(Now now);
+  void start_time(Now now, std::int64_t at_ms);
+  void tend_clock(Now now);
   bool anything_to_decide(Now now);
   bool build_record(Now now);
+  bool build_record(Now now, std::size_t most, bool put_aside, bool& too_large);
   Draft open_draft(Now now);
-  void fill(Draft& draft, Now now, std::size_t most);
-  void decide_timers(Draft& draft, Now now);
-  void decide_report(Draft& draft, const Input& input);
-  void decide_intent(Draft& draft, const Input& input);
-  Events verdict(const Draft& draft, const Input& input) const;
+  void fill(Draft& draft, Now now, std::size_t most, bool put_aside);
+  void decide_timers(Draft& draft, Now now, std::size_t most);
+  void decide_report(Draft& draft, const Input& input, bool too_large);
+  void decide_intent(Draft& draft, const Input& input, const std::string& too_large = {});
+  void put_report_aside(Draft& draft, const Input& input, const Report& report, const char* why);
+  const Passed* passed(const Draft& draft, NodeId node) const;
+  void count_passed(Draft& draft);
+  bool write_counts(Now now);
+  void ask_all_again(Draft& draft);
+  bool counts_are_due(Now now) const;
+  bool careful(Topic topic) const;
+  bool is_poison(const Position& position) const;
+  Events verdict(const Draft& draft, const Input& input, const std::string& too_large) const;
   std::optional<Events> known_key(const Intent& intent) const;
   bool try_carefully(Now now);
   bool seal(Now now);
@@ -163,7 +187,11 @@ class Controller final : SeenHashes {
   bool stands_back_ = false;                   // another was elected
   std::int64_t claim_not_before_ = 0;
   bool end_asked_ = false;
-  Position tried_;                             // the intent that this claim said it would try
+  Position tried_;                             // the input that this claim said it would try
+  std::map<NodeId, Passed> passed_;
+  std::int64_t passed_since_ms_ = 0;           // steady: of the first that is not counted yet
+  std::optional<std::int64_t> reports_lost_to_;  // behind retention: a record is to say so
+  std::int64_t clock_asked_ms_ = 0;
 };
 
 const char* role_name(Controller::Role role);

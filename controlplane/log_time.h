@@ -1,5 +1,6 @@
 // Log time (design, section 2, rule 6): never decreases along the chain, advances by the controller's
-// steady clock, and is slewed to wall time by at most a tenth.
+// steady clock, and is slewed to wall time by at most a tenth. It jumps only towards a wall clock that is near, or
+// that a second witness bears out (ops/decisions/0026): a wrong one costs nothing that lasts.
 #pragma once
 
 #include <algorithm>
@@ -15,11 +16,13 @@ struct Now {
 
 class LogTime {
  public:
-  // A new leader starts at the later of the head's time and its own wall clock.
-  void start(Now now, std::int64_t head_at_ms) {
-    at_ms_ = std::max(head_at_ms, now.wall_ms);
+  // A new leader starts at the head's time, or at its own wall clock if that is later and believed.
+  void start(Now now, std::int64_t head_at_ms, bool believed) {
+    at_ms_ = believed ? std::max(head_at_ms, now.wall_ms) : head_at_ms;
     steady_ms_ = now.steady_ms;
   }
+  // How far the wall clock is ahead.
+  std::int64_t behind_ms(Now now) { return now.wall_ms - at(now); }
   std::int64_t at(Now now) {
     const std::int64_t passed = std::max<std::int64_t>(0, now.steady_ms - steady_ms_);
     const std::int64_t off = now.wall_ms - (at_ms_ + passed);

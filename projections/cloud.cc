@@ -21,6 +21,7 @@ void controller_started(State& s, const ControllerStarted& e, const Meta& m) {
   cloud.controller_host = e.host;
   cloud.claimed_at = m.born.seq;
   ++cloud.barren_claims;  // until it decides something: see fold_decision
+  if (cloud.level >= level::counts_apart) ++cloud.barren_reports;
 }
 
 void log_sealed(State& s, const LogSealed& e, const Meta&) {
@@ -39,7 +40,9 @@ void log_opened(State& s, const LogOpened& e, const Meta&) {
 void level_raised(State& s, const LevelRaised& e, const Meta&) {
   Cloud& cloud = s.cloud.edit({});
   CHECK(e.level > cloud.level);
+  const bool counts_apart = cloud.level < level::counts_apart && e.level >= level::counts_apart;
   cloud.level = e.level;
+  if (counts_apart) node::set_counts_apart(s);
 }
 
 void intent_refused(State&, const IntentRefused&, const Meta&) {}

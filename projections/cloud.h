@@ -9,6 +9,12 @@ namespace reprise {
 
 struct State;
 
+// What each feature level of a log brought (design, section 2, rule 7). New clouds begin at the newest.
+namespace level {
+inline constexpr std::uint16_t counts_apart = 2;   // of reports: a table of their own; reports are tried, too; actions end
+inline constexpr std::uint16_t newest = 2;
+}  // namespace level
+
 // One row: what the whole cloud is.
 struct Cloud {
   using Key = AnyId;
@@ -23,7 +29,8 @@ struct Cloud {
   std::string controller_host;
   Seq claimed_at = 0;               // seq of that claim
   std::uint32_t barren_claims = 0;  // claims in a row that brought no decision
-  Position tried;                   // of the last IntentTried
+  std::uint32_t barren_reports = 0; // claims in a row that took no report; from level 2 on
+  Position tried;                   // of the last IntentTried: of an intent or of a report
   std::uint32_t tries = 0;          // how often it was tried
   LogId sealed_to;
   std::string sealed_place;
@@ -38,7 +45,7 @@ struct Cloud {
     f(5, "controller", s.controller), f(6, "controller_host", s.controller_host), f(7, "claimed_at", s.claimed_at);
     f(8, "barren_claims", s.barren_claims), f(9, "tried", s.tried), f(10, "tries", s.tries);
     f(11, "sealed_to", s.sealed_to), f(12, "sealed_place", s.sealed_place), f(13, "positions", s.positions);
-    f(14, "intents_lost", s.intents_lost);
+    f(14, "intents_lost", s.intents_lost), f(15, "barren_reports", s.barren_reports);
   }
 };
 

@@ -72,8 +72,8 @@ void fold_decision(State& state, RecordFrame& frame, const Decision& decision, c
   }
   if (intent) remember_intent(state, frame, decision, *intent);
   if (decision.cause == Cause::report) {
-    const Node* node = state.nodes.find(decision.node);
-    if (node && decision.report > node->reports) state.nodes.edit(decision.node).reports = decision.report;
+    node::count_reports(state, decision.node, decision.report);
+    if (state.the_cloud().barren_reports != 0) state.cloud.edit({}).barren_reports = 0;
   }
   if (decision.cause == Cause::intent && state.the_cloud().barren_claims != 0)
     state.cloud.edit({}).barren_claims = 0;

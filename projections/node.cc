@@ -2,6 +2,15 @@
 
 #include "projections/state.h"
 
+namespace reprise {
+
+std::uint64_t reports_taken(const State& state, const Node& node) {
+  const NodeReports* row = state.node_reports.find(node.id);
+  return row ? row->taken : node.reports;
+}
+
+}  // namespace reprise
+
 namespace reprise::node {
 
 void admitted(State& s, const NodeAdmitted& e, const Meta& m) {
@@ -14,6 +23,7 @@ void started(State& s, const NodeStarted& e, const Meta& m) {
   node.nonce = e.nonce;
   node.incarnation = m.born.seq;
   node.reports = 0;
+  if (s.node_reports.contains(e.id)) s.node_reports.erase(e.id);
   node.skipped_at = 0;
   node.boot_id = e.boot_id;
   node.zone = e.zone;
@@ -99,9 +109,25 @@ void troubled(State& s, const NodeTroubled& e, const Meta&) { s.nodes.edit(e.id)
 void measured(State& s, const NodeMeasured& e, const Meta&) { s.nodes.edit(e.id).disk_gib = e.disk_gib; }
 
 void reports_skipped(State& s, const ReportsSkipped& e, const Meta& m) {
-  Node& node = s.nodes.edit(e.node);
-  node.skipped_at = m.born.seq;
-  if (e.got > node.reports) node.reports = e.got;
+  s.nodes.edit(e.node).skipped_at = m.born.seq;
+  count_reports(s, e.node, e.got);
+}
+
+void count_reports(State& s, NodeId id, std::uint64_t number) {
+  const Node* node = s.nodes.find(id);
+  if (!node || number <= reports_taken(s, *node)) return;
+  if (s.the_cloud().level < level::counts_apart) s.nodes.edit(id).reports = number;
+  else if (s.node_reports.contains(id)) s.node_reports.edit(id).taken = number;
+  else s.node_reports.insert({.node = id, .taken = number});
+}
+
+void set_counts_apart(State& s) {
+  std::vector<NodeReports> counts;
+  s.nodes.each([&](const Node& row) { if (row.reports) counts.push_back({.node = row.id, .taken = row.reports}); });
+  for (const auto& count : counts) {
+    s.nodes.edit(count.node).reports = 0;
+    s.node_reports.insert(count);
+  }
 }
 
 }  // namespace reprise::node

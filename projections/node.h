@@ -31,7 +31,7 @@ struct Node {
   AnyId nonce;                     // of the agents' process that was taken last
   Seq incarnation = 0;             // seq of the event that took it
   std::string boot_id;
-  std::uint64_t reports = 0;       // number of the last report taken of this incarnation
+  std::uint64_t reports = 0;       // at level 1: number of the last report taken of this incarnation (see reports_taken)
   Seq skipped_at = 0;              // seq of a ReportsSkipped that no full report has answered yet
   std::uint32_t vcpus = 0;
   std::uint64_t ram_mib = 0;
@@ -105,6 +105,24 @@ struct NodeUse {
   }
 };
 
+// How far a node was heard, from level 2 on: the number of the last report that was taken of its incarnation.
+struct NodeReports {
+  using Key = NodeId;
+  static constexpr std::uint8_t table = 30;
+  static constexpr const char* table_name = "node_reports";
+  static constexpr bool kept_in_history = false;
+
+  NodeId node;
+  std::uint64_t taken = 0;
+  bool operator==(const NodeReports&) const = default;
+
+  Key key() const { return node; }
+  template <class S, class F>
+  static void fields(S& s, F&& f) { f(1, "node", s.node), f(2, "taken", s.taken); }
+};
+// Of the node's present incarnation, at whatever level.
+std::uint64_t reports_taken(const State& state, const Node& node);
+
 struct LeftoverKey {
   NodeId node;
   AnyId object;                    // a server (its domain) or a port
@@ -157,6 +175,10 @@ void leftover_gone(State&, const LeftoverGone&, const Meta&);
 void troubled(State&, const NodeTroubled&, const Meta&);
 void measured(State&, const NodeMeasured&, const Meta&);
 void reports_skipped(State&, const ReportsSkipped&, const Meta&);
+// All up to that number were taken.
+void count_reports(State&, NodeId, std::uint64_t number);
+// To level 2: the counts go into a table of their own.
+void set_counts_apart(State&);
 }  // namespace node
 
 }  // namespace reprise

@@ -271,15 +271,17 @@ Status Projection::take(Entry entry, Batch& batch) {
                                       genesis->cloud.str(), options_.cloud.str())};
   Batch::Item item;
   Changes changes;
+  Hash apart;
   {
     std::unique_lock lock(state_mutex_);
     if (auto applied = apply_step(state_, state_head_, step); !applied) return applied;
     changes = state_.take_changes();
+    apart = state_.digest_apart();
     item.touched = state_.take_touched();
     item.head = state_head_;
   }
   RecordNotes notes = notes_of(step.record);
-  store_->add(step.record, item.head, entry.bytes, std::move(changes), std::move(notes.objects));
+  store_->add(step.record, item.head, entry.bytes, std::move(changes), std::move(notes.objects), apart);
   item.record = std::move(step.record);
   item.bytes = std::move(entry.bytes);
   item.intents = std::move(notes.intents);

@@ -54,9 +54,22 @@ const char* task_state_word(TaskState task) {
 namespace reprise::server {
 namespace {
 
+// Of those that have ended.
+void forget_oldest_actions(State& s, ServerId id) {
+  std::size_t kept = 0;
+  std::optional<ActionKey> oldest;
+  s.instance_actions.each_by(InstanceAction::by_server, encode_key(id), [&](const InstanceAction& row) {
+    ++kept;
+    if (!oldest && row.finish_ms) oldest = row.id;
+    return true;
+  });
+  if (kept >= actions_kept_max && oldest) s.instance_actions.erase(*oldest);
+}
+
 // nova's os-instance-actions: begun by the client's intent, finished by the event that ends its task.
 void begin_action(State& s, ServerId id, const char* action, const Meta& m) {
   if (!m.intent) return;
+  if (s.the_cloud().level >= level::counts_apart) forget_oldest_actions(s, id);
   s.instance_actions.insert({.id = {id, m.born}, .action = action, .request_id = m.intent->request_id,
                              .user = m.intent->user, .project = m.intent->project, .start_ms = m.at_ms});
 }

@@ -137,7 +137,9 @@ inline void decode_key(std::string_view bytes, ActionKey& key) {
 }
 constexpr std::size_t encoded_key_size(const ActionKey&) { return 32; }
 
-// What was asked of a server (nova's os-instance-actions); kept as long as the server.
+// What was asked of a server (nova's os-instance-actions): the newest, as long as the server is. Those before are in the
+// history alone.
+inline constexpr std::size_t actions_kept_max = 64;
 struct InstanceAction {
   using Key = ActionKey;
   static constexpr std::uint8_t table = 14;

@@ -23,6 +23,7 @@ void touch_nodes(const State&, const Node& row, State::Touched& touched) {
   touched.nodes.insert(row.id);
   if (row.fencer) touched.nodes.insert(row.fencer);
 }
+void touch_nodes(const State&, const NodeReports& row, State::Touched& touched) { touched.nodes.insert(row.node); }
 void touch_nodes(const State&, const Leftover& row, State::Touched& touched) { touched.nodes.insert(row.id.node); }
 template <class Row>
 void touch_nodes(const State&, const Row&, State::Touched&) {}
@@ -56,9 +57,15 @@ void State::derive(const Row* before, const Row* after) {
 void State::settle() {
   Changes* changes = collect_changes_ ? &changes_ : nullptr;
 #define TABLE(Row, member) \
-  member.settle(digest_, changes, keep_undo_, [this](const Row* before, const Row* after) { derive(before, after); });
+  member.settle(digest_for_loading<Row>(), changes, keep_undo_, [this](const Row* before, const Row* after) { derive(before, after); });
 #include "projections/tables.def"
 #undef TABLE
+}
+
+Hash State::digest() const {
+  Digest both = digest_;
+  both.add(apart_.value());
+  return both.value();
 }
 
 Changes State::take_changes() { return std::exchange(changes_, {}); }
@@ -70,6 +77,7 @@ State::Mark State::mark() const {
 #include "projections/tables.def"
 #undef TABLE
   mark.digest = digest_;
+  mark.apart = apart_;
   return mark;
 }
 
@@ -81,6 +89,7 @@ void State::roll_back(const Mark& mark) {
 #include "projections/tables.def"
 #undef TABLE
   digest_ = mark.digest;
+  apart_ = mark.apart;
   if (of_nodes() != before) node_columns_.all_stale = true;
 }
 

@@ -35,8 +35,11 @@ struct State {
   // Makes the consequences of the rows touched by one event (called by fold alone).
   void settle();
 
-  Hash digest() const { return digest_.value(); }
-  Digest& digest_for_loading() { return digest_; }
+  Hash digest() const;
+  // Of the rows that are not kept in the history alone: what a digest of the past has beside the rows that are.
+  Hash digest_apart() const { return apart_.value(); }
+  template <class Row>
+  Digest& digest_for_loading() { return in_history<Row>() ? digest_ : apart_; }
 
   // What changed since the last call, in order (collect_changes).
   Changes take_changes();
@@ -53,7 +56,7 @@ struct State {
   // A point to come back to (keep_undo).
   struct Mark {
     std::vector<std::size_t> sizes;
-    Digest digest;
+    Digest digest, apart;
   };
   Mark mark() const;
   void roll_back(const Mark& mark);
@@ -69,7 +72,7 @@ struct State {
   template <class Row>
   void derive(const Row* before, const Row* after);
 
-  Digest digest_;
+  Digest digest_, apart_;          // of what is kept in the history, and of what is not
   Changes changes_;
   Touched touched_;
   mutable NodeColumns node_columns_;

@@ -76,7 +76,7 @@ struct LineRow {
   template <class S, class F>
   static void fields(S& s, F&& f) {
     f(1, "offset", s.line.offset), f(2, "hash", s.line.hash), f(3, "at_ms", s.line.at_ms),
-        f(4, "digest", s.line.digest);
+        f(4, "digest", s.line.digest), f(5, "apart", s.line.apart);
   }
 };
 
@@ -95,6 +95,16 @@ constexpr auto ids_by_table = [] {
 #undef TABLE
   return ids;
 }();
+
+constexpr auto history_by_table = [] {
+  std::array<bool, 128> in{};
+#define TABLE(Row, member) in[Row::table] = in_history<Row>();
+#include "projections/tables.def"
+#undef TABLE
+  return in;
+}();
+// A row's key or an index entry's.
+bool is_in_history(std::string_view key) { return history_by_table[static_cast<std::uint8_t>(key[0]) & 0x7f]; }
 
 rocksdb::ColumnFamilyOptions family_options(const StoreOptions& options,
                                             std::shared_ptr<rocksdb::Cache> cache) {
@@ -393,7 +403,7 @@ static void keep_last(std::vector<StoreEntry>& entries) {
 }
 
 void Store::add(const Record& record, const Head& head, std::string_view bytes, Changes changes,
-                std::vector<AnyId> objects) {
+                std::vector<AnyId> objects, const Hash& apart) {
   const std::string at = timestamp_of(record.seq);
   const auto& to = *families_;
   // Only what the record made of each key in the end, however often its events changed it.
@@ -409,13 +419,14 @@ void Store::add(const Record& record, const Head& head, std::string_view bytes, 
                        change.added ? std::optional<std::string>("") : std::nullopt});
   keep_last(entries);
   for (auto& [key, row] : entries) {
-    (void)(row ? batch_->Put(to.history, key, at, *row) : batch_->Delete(to.history, key, at));
+    if (is_in_history(key))
+      (void)(row ? batch_->Put(to.history, key, at, *row) : batch_->Delete(to.history, key, at));
     now_.push_back({std::move(key), std::move(row)});
   }
   std::sort(objects.begin(), objects.end());
   objects.erase(std::unique(objects.begin(), objects.end()), objects.end());
   for (const auto& object : objects) (void)batch_->Put(to.trail, object_key(object, record.seq), "");
-  const LineRow line{.line = {head.offset, head.hash, head.at_ms, record.digest}};
+  const LineRow line{.line = {head.offset, head.hash, head.at_ms, record.digest, apart}};
   (void)batch_->Put(to.trail, line_key(record.seq), encode_row(line));
   (void)batch_->Put(to.trail, hash_key(head.hash), std::string(KeyWriter().number(record.seq)));
   add_to_tail(record.seq, bytes);

@@ -2,7 +2,8 @@
 //
 //   (default)  "head": StoreHead. What restart goes on from.
 //   now        latest rows (table ‖ key) and index entries (0x80|table ‖ index ‖ index key): once a batch.
-//   history    the same keys and values, every record, with the seq as user-defined timestamp.
+//   history    the same keys and values, every record, with the seq as user-defined timestamp; but for tables that are
+//              not kept there (table.h).
 //   trail      'o' id seq: this record touched that object; 's' seq: RecordLine; 'h' hash: that record
 //              was folded (its seq) or void (0).
 //   tail       seq: the record's bytes; the newest ones, bounded by bytes.
@@ -63,6 +64,7 @@ struct RecordLine {
   Hash hash;
   std::int64_t at_ms = 0;
   Hash digest;  // of the state after it
+  Hash apart;   // of that state's rows that are not kept in the history
 };
 
 // What readers found that is not as it was written. Any thread.
@@ -141,8 +143,9 @@ class Store final : public SeenHashes {
 
   // Into the pending batch. `head` and `digest` are those after the record; `objects` are touched beside
   // the rows that changed.
+  // `apart`: the state's digest_apart().
   void add(const Record& record, const Head& head, std::string_view bytes, Changes changes,
-           std::vector<AnyId> objects);
+           std::vector<AnyId> objects, const Hash& apart = {});
   void add_void(const Hash& hash, std::int64_t offset);
   std::size_t pending_bytes() const;
   // Writes the pending batch, with the log's place in words, and takes a new snapshot.

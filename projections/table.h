@@ -39,6 +39,14 @@ struct Changes {
   void clear() { rows.clear(), indexes.clear(); }
 };
 
+// Rows that only count how far something was read say `kept_in_history = false`: the store has them as they are now, and no
+// view of the past has them.
+template <class Row>
+constexpr bool in_history() {
+  if constexpr (requires { Row::kept_in_history; }) return Row::kept_in_history;
+  else return true;
+}
+
 template <class Row>
 concept HasIndexes = requires(const Row& row) { row.indexes([](std::uint8_t, std::string) {}); };
 

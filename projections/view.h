@@ -1,5 +1,6 @@
 // Reads of the state as of one record: the newest stored one, or any before it. The same code for both.
 //
+// A view of the past has no rows of tables that are not kept in the history (table.h).
 // A view is one reader's: cheap to make (no lock, no copy of rows), not to be shared between threads.
 // All its answers are of one seq. A read that fails (a damaged block) answers "not there" and is kept in
 // status(): whoever answers a client on the strength of a view looks at it once at the end. Damage is told to

@@ -53,7 +53,7 @@ void NodeAgent::take_view(NodeView& view) {
     superseded_by_ = view.nonce;
     ports_.wake();
   }
-  if (board_->incarnation()) outbox_.taken(view.reports);
+  if (board_->incarnation()) outbox_.taken(view.reports, view.reports_read);
   // Declared dead, or that and admitted again before we saw it. What a process reads while it catches up is the past.
   if (const auto before = board_->view(); before && board_->confirmed().seq) born_ = before->born;
   const bool died = view.dead || (born_ && view.born != born_);

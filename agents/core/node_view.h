@@ -16,6 +16,7 @@ struct NodeView {
   Seq incarnation = 0;             // of the process that the node row names
   AnyId nonce;                     // of that process
   std::uint64_t reports = 0;       // taken of that incarnation
+  std::int64_t reports_read = 0;   // of the topic of reports, all before this offset
   Seq skipped_at = 0;              // a full report made at or past it is asked for
   Seq claimed_at = 0;              // of the last ControllerStarted: it gets full reports
   Born born;                       // of the node's present life

@@ -103,6 +103,7 @@ Record genesis_record(const GenesisChoices& c) {
                                    .ram_mib = f.ram_mib,
                                    .disk_gib = f.disk_gib,
                                    .is_public = true});
+  events.push_back(LevelRaised{.level = level::newest});
   Record record{.log = c.log, .level = 1, .seq = 1, .at_ms = c.at_ms};
   record.decisions.push_back(std::move(decision));
   State state;

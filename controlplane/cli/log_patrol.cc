@@ -53,6 +53,29 @@ Head head_at(const View& view, const State& state) {
           .offset = line.offset};
 }
 
+// What no view of the past has: a line for each row.
+constexpr const char* counts_word = "reports ";
+std::string counts_of(const State& state) {
+  std::string lines;
+  state.node_reports.each([&](const NodeReports& row) {
+    lines += fmt::format("{}{:016x}{:016x} {}\n", counts_word, row.node.hi, row.node.lo, row.taken);
+  });
+  return lines;
+}
+void load_counts(const std::string& text, State& state) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    NodeReports row;
+    unsigned long long hi = 0, lo = 0, taken = 0;
+    if (std::sscanf(line.c_str(), "reports %16llx%16llx %llu", &hi, &lo, &taken) != 3) continue;
+    row.node = {hi, lo};
+    row.taken = taken;
+    if (state.node_reports.contains(row.node)) continue;
+    const Hash hash = Table<NodeReports>::row_hash(encode_key(row.node), encode_row(row));
+    state.node_reports.load(row, hash, state.digest_for_loading<NodeReports>());
+  }
+}
+
 }  // namespace
 
 struct LogPatrol::Round {
@@ -159,6 +182,9 @@ Status LogPatrol::resume(Seq seq) {
     return {Errc::conflict, "the log moved to " + log_.place()};
   auto state = load_state(*view);
   if (!state) return state.error();
+  load_counts(*text, *state);
+  if (state->digest() != line.digest)
+    return {Errc::conflict, fmt::format("the counts of reports as of seq {} are not what was folded here", seq)};
   round_->state = std::move(*state);
   round_->digest = line.digest;
   round_->head = head_at(*view, round_->state);
@@ -275,14 +301,14 @@ void LogPatrol::end_round(const Status& found) {
   say_(words);
 }
 
-// One line of numbers, and the log's place.
+// One line of numbers, the counts, and the log's place.
 void LogPatrol::save() {
   const auto now = status();
   const bool midway = round_ && round_->head.seq > 0 && now.next_ms == 0;
   const auto written = write_file(
-      options_.file, fmt::format("{} {} {} {} {} {} {}\n{}\n", file_format, midway ? round_->head.seq : 0,
+      options_.file, fmt::format("{} {} {} {} {} {} {}\n{}{}\n", file_format, midway ? round_->head.seq : 0,
                                  midway ? round_->head.hash.hex() : "-", midway ? round_->digest.hex() : "-",
-                                 now.whole_seq, now.whole_ms, now.next_ms, log_.place()));
+                                 now.whole_seq, now.whole_ms, now.next_ms, midway ? counts_of(round_->state) : "", log_.place()));
   if (!written) say_("verify: how far it came is not kept: " + written.error().text);
 }
 

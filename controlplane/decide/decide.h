@@ -10,10 +10,14 @@ Events decide(const State& state, const Intent& intent, std::int64_t at_ms);
 
 // What of a report matters. An empty answer is usual: the report was taken, and changed nothing.
 struct ReportVerdict {
-  bool take = false;      // goes into a record as a decision; otherwise it is old, or of a former life
+  bool take = false;      // it counts; otherwise it is old, or of a former life
   Events events;
 };
-ReportVerdict decide(const State& state, const Report& report, std::int64_t at_ms);
+// `passed`: the number of the node's last report that was passed over since, as it changed nothing: the State has only what
+// was counted (see Controller::passed_).
+ReportVerdict decide(const State& state, const Report& report, std::int64_t at_ms, std::uint64_t passed = 0);
+// Its agents are to tell everything again: what this report said is put aside. Not one of the node's present life: nothing.
+Events put_aside(const State& state, const Report& report);
 
 // Objects whose deadline has passed by `at_ms`, and what becomes of each: one decision's events per
 // object, at most `most` of them.

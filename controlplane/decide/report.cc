@@ -4,6 +4,8 @@
 #include "controlplane/decide/evacuate.h"
 #include "controlplane/decide/server.h"
 
+#include <algorithm>
+
 namespace reprise {
 namespace {
 
@@ -237,6 +239,32 @@ class ReportDecider {
   server::Before before_;
 };
 
+// An agent speaks for its own kind. What it says of an object several times: the last counts. Each handler may take for
+// granted that it sees an object once, and nobody else's word of it.
+template <class Seen, class Key>
+void keep_last(std::vector<std::unique_ptr<Seen>>& all, Key key) {
+  std::set<decltype(key(*all.front()))> known;
+  std::erase_if(all, [](const auto& one) { return !one; });
+  std::reverse(all.begin(), all.end());
+  std::erase_if(all, [&](const auto& one) { return !known.insert(key(*one)).second; });
+  std::reverse(all.begin(), all.end());
+}
+Observed each_once(Observed seen) {
+  if (seen.agent != wire::AgentKind::compute) seen.servers.clear();
+  if (seen.agent != wire::AgentKind::storage) seen.disks.clear(), seen.fences.clear();
+  if (seen.agent != wire::AgentKind::network) seen.ports.clear();
+  const auto id = [](const auto& one) { return one.id.template as<AnyId>(); };
+  keep_last(seen.servers, id);
+  keep_last(seen.disks, id);
+  keep_last(seen.ports, id);
+  keep_last(seen.fences, [](const FenceSeen& one) { return one.node; });
+  for (auto& one : seen.servers) {
+    std::sort(one->volumes.begin(), one->volumes.end());
+    one->volumes.erase(std::unique(one->volumes.begin(), one->volumes.end()), one->volumes.end());
+  }
+  return seen;
+}
+
 ReportVerdict agent_started(const State& s, const Report& report, const AgentStarted& started, std::int64_t at_ms) {
   const Node* node = s.nodes.find(report.node);
   if (node && node->nonce == started.nonce) return {};  // said twice
@@ -274,16 +302,24 @@ ReportVerdict agent_started(const State& s, const Report& report, const AgentSta
 
 }  // namespace
 
-ReportVerdict decide(const State& s, const Report& report, std::int64_t at_ms) {
+ReportVerdict decide(const State& s, const Report& report, std::int64_t at_ms, std::uint64_t passed) {
   if (report.body.type == wire::ReportBody::AgentStarted)
     return agent_started(s, report, *static_cast<const AgentStarted*>(report.body.value), at_ms);
   const Node* node = s.nodes.find(report.node);
   if (!node || node->state == NodeState::dead || report.incarnation != node->incarnation) return {};
-  if (report.number <= node->reports) return {};
-  if (report.number != node->reports + 1)
-    return {true, {ReportsSkipped{.node = node->id, .after = node->reports, .got = report.number}}};
-  const auto& seen = *static_cast<const Observed*>(report.body.value);
+  const std::uint64_t taken = std::max(reports_taken(s, *node), passed);
+  if (report.number <= taken) return {};
+  if (report.number != taken + 1)
+    return {true, {ReportsSkipped{.node = node->id, .after = taken, .got = report.number}}};
+  const Observed seen = each_once(*static_cast<const Observed*>(report.body.value));
   return {true, ReportDecider(s, *node, seen, at_ms).events()};
+}
+
+Events put_aside(const State& s, const Report& report) {
+  const Node* node = s.nodes.find(report.node);
+  if (!node || node->state == NodeState::dead || report.incarnation != node->incarnation) return {};
+  if (report.number <= reports_taken(s, *node)) return {};
+  return {ReportsSkipped{.node = node->id, .after = reports_taken(s, *node), .got = report.number}};
 }
 
 }  // namespace reprise

@@ -243,7 +243,7 @@ void History::report(Draft& draft) {
   });
   for (auto& [id, observed] : seen) {
     const Node& node = state_.nodes.at(id);
-    Report said{.node = id, .incarnation = node.incarnation, .number = node.reports + 1};
+    Report said{.node = id, .incarnation = node.incarnation, .number = reports_taken(state_, node) + 1};
     observed.realized = head.seq;
     said.body.Set(std::move(observed));
     auto verdict = decide(state_, said, draft.record.at_ms);

@@ -228,6 +228,7 @@ void Checker::check_spread(const Record& record, const State& state) {
 void Checker::folded(const Step& step, const State& state) {
   quota_set_.clear();
   evacuated_.clear();
+  look_at_reports();
   for (const auto& decision : step.record.decisions)
     for (const auto& event : decision.events)
       if (event.is<ServerEvacuated>()) evacuated_.insert(event.as<ServerEvacuated>().id);
@@ -238,6 +239,7 @@ void Checker::folded(const Step& step, const State& state) {
       check_event(event, step.record.seq, state);
     }
     if (decision.cause == Cause::report) check_report(decision, step.record.seq), check_released(decision, step.record.seq);
+    note_skipped(decision);
     if (decision.cause != Cause::intent || refused) continue;
     const auto intent = decode_intent(decision.intent);
     if (intent) check_owner(*intent, state);
@@ -249,26 +251,47 @@ void Checker::folded(const Step& step, const State& state) {
   check_state(state);
 }
 
-// Reports are taken without gaps; after one everything is told again.
+// Reports are taken without gaps: what stands between two that were decided was there, and changed nothing.
 void Checker::check_report(const Decision& decision, Seq seq) {
   const auto is = [](auto& event) { return event.template is<ReportsSkipped>(); };
   Taken& taken = taken_[decision.node];
   for (const auto& event : decision.events)
-    if (event.is<NodeStarted>()) taken = {};
+    if (event.is<NodeStarted>()) taken = {.incarnation = seq};
   if (!decision.report) return;
-  const bool skipped = std::ranges::any_of(decision.events, is);
-  if (decision.report != taken.number + 1 && !skipped)
-    ground_.violate(fmt::format("report {} of node {} was taken at seq {} after {}", decision.report, decision.node.str(), seq, taken.number));
-  taken.number = decision.report;
-  if (skipped) return taken.skipped_ms = ground_.queue.now_ms(), taken.full_since.clear();
-  if (taken.skipped_ms < 0) return;
+  const std::uint64_t before = std::exchange(taken.number, decision.report);
+  if (std::ranges::any_of(decision.events, is) || decision.report == before + 1) return;
+  if (forgotten_) return;  // nobody knows
+  const auto& told = told_[{decision.node, taken.incarnation}];
+  for (auto number = before + 1; number <= decision.report; ++number)
+    if (!told.contains(number))
+      ground_.violate(fmt::format("report {} of node {} was taken at seq {} after {}", decision.report, decision.node.str(), seq, before));
+}
+
+void Checker::look_at_reports() {
   const auto& stored = ground_.log->stored(Topic::reports);
-  const auto at = std::ranges::lower_bound(stored, decision.position.offset, {}, &Stored::offset);
-  if (at == stored.end() || at->offset != decision.position.offset) return void(taken.skipped_ms = -1);  // nobody knows
-  const auto report = decode_report(at->bytes);
-  if (!report || report->body.type != wire::ReportBody::Observed) return;
-  const auto& seen = *static_cast<const Observed*>(report->body.value);
-  if (seen.full) taken.full_since.insert(static_cast<std::uint8_t>(seen.agent));
+  if (stored.empty()) return;
+  if (stored.front().offset > looked_at_) {
+    forgotten_ = true;
+    for (auto& [node, taken] : taken_) taken.skipped = false;  // nobody knows
+  }
+  for (auto one = std::ranges::lower_bound(stored, looked_at_, {}, &Stored::offset); one != stored.end(); ++one) {
+    const auto report = decode_report(one->bytes);
+    if (!report) continue;
+    const auto* seen = report->body.AsObserved();
+    told_[{report->node, report->incarnation}][report->number] = seen && seen->full ? std::optional(seen->agent) : std::nullopt;
+  }
+  looked_at_ = stored.back().offset + 1;
+}
+
+// After a gap everything is told again.
+void Checker::note_skipped(const Decision& decision) {
+  if (decision.cause == Cause::intent) return;  // its death, of which it may never know
+  for (const auto& event : decision.events) {
+    if (!event.is<ReportsSkipped>()) continue;
+    Taken& taken = taken_[event.as<ReportsSkipped>().node];
+    taken.skipped = true;
+    taken.skipped_number = std::max(taken.number, event.as<ReportsSkipped>().got);
+  }
 }
 
 // What a node said that it does not hold any more is gone from it by then, unless it came there again.
@@ -290,11 +313,15 @@ void Checker::check_released(const Decision& decision, Seq seq) {
   }
 }
 
-std::string Checker::silent_after_gap() const {
+std::string Checker::silent_after_gap() {
+  look_at_reports();
   for (const auto& node : nodes_) {
     const auto at = taken_.find(node->facts().id);
-    if (at == taken_.end() || at->second.skipped_ms < 0 || !node->incarnation() || node->held()) continue;
-    if (at->second.full_since.size() < 3) return fmt::format("{} has not told everything again after reports of it were missing", node->facts().name);
+    if (at == taken_.end() || !at->second.skipped || !node->incarnation() || node->held()) continue;
+    std::set<wire::AgentKind> told;
+    for (const auto& [number, full] : told_[{node->facts().id, node->incarnation()}])
+      if (full && number > at->second.skipped_number) told.insert(*full);
+    if (told.size() < 3) return fmt::format("{} has not told everything again after reports of it were missing", node->facts().name);
   }
   return {};
 }

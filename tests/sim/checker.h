@@ -26,7 +26,7 @@ class Checker {
   // Everything rests: hosts and state must agree.
   void at_rest(const State& state);
   // Which node, after reports of it were missing, has not told everything again yet; empty: none.
-  std::string silent_after_gap() const;
+  std::string silent_after_gap();
 
  private:
   NodeProcess* process(NodeId id) const;
@@ -45,6 +45,8 @@ class Checker {
   void check_placed_well(const Record& record, const State& state);
   void check_spread(const Record& record, const State& state);
   void check_report(const Decision& decision, Seq seq);
+  void note_skipped(const Decision& decision);
+  void look_at_reports();
   void check_released(const Decision& decision, Seq seq);
   void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);
@@ -76,11 +78,16 @@ class Checker {
   bool calm_ = false, room_ = true;
   // What was taken of each node's present process.
   struct Taken {
+    Seq incarnation = 0;
     std::uint64_t number = 0;
-    std::int64_t skipped_ms = -1;      // when reports were found missing; -1: none were
-    std::set<std::uint8_t> full_since; // agents that told everything after that
+    bool skipped = false;              // reports were found missing
+    std::uint64_t skipped_number = 0;  // what is told after this one is told since
   };
   std::map<NodeId, Taken> taken_;
+  // What agents told, of each process of a node; as far as it was looked at before it was forgotten.
+  std::map<std::pair<NodeId, Seq>, std::map<std::uint64_t, std::optional<wire::AgentKind>>> told_;  // full ones: by which agent
+  std::int64_t looked_at_ = 0;       // offset in the topic of reports
+  bool forgotten_ = false;           // some, before they were looked at
 };
 
 }  // namespace reprise::sim

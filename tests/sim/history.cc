@@ -13,7 +13,7 @@ State reloaded(const State& state) {
     const std::string bytes = encode_row(row);                                             \
     auto read = decode_row<Row>(bytes);                                                    \
     CHECK(read);                                                                           \
-    again.member.load(std::move(*read), Table<Row>::row_hash(encode_key(row.key()), bytes), again.digest_for_loading()); \
+    again.member.load(std::move(*read), Table<Row>::row_hash(encode_key(row.key()), bytes), again.digest_for_loading<Row>()); \
   });
 #include "projections/tables.def"
 #undef TABLE

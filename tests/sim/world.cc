@@ -250,6 +250,16 @@ class World {
     return lacking;
   }
 
+  // Reports that change nothing leave no trace in the log: whoever leads knows.
+  std::string what_is_unread() const {
+    const auto& reports = ground_.log->stored(Topic::reports);
+    for (const auto& one : controllers_) {
+      if (!one->controller() || one->controller()->status().role != Controller::Role::leading) continue;
+      return reports.empty() || one->controller()->reports_read() > reports.back().offset ? "" : "reports are not read yet";
+    }
+    return "nobody leads";
+  }
+
   // In words, the first thing that is still on its way; empty: everything rests.
   std::string what_is_unsettled() {
     if (clients_->waiting()) return fmt::format("{} intents without an answer", clients_->waiting());
@@ -257,7 +267,7 @@ class World {
     if (follower().position() <= ground_.log->stored(Topic::events).back().offset) return "the api has not read all";
     const State& s = state();
     const Seq head = follower().head().seq;
-    std::string why;
+    std::string why = what_is_unread();
     s.nodes.each([&](const Node& row) { if (row.state != NodeState::up) why = fmt::format("node {} is not up: {}", row.name, row.reason); });
     s.servers.each([&](const Server& row) {
       if (row.task != TaskState::none || row.deadline_ms || row.tenure == Tenure::unplacing)

@@ -42,7 +42,7 @@ struct Pool {
     seen.agent = wire::AgentKind::storage;
     seen.realized = scribe.head.seq;
     seen.fences.push_back(std::make_unique<FenceSeen>(FenceSeen{.node = node1, .identity = identity, .lost = lost}));
-    Report report{.node = by, .incarnation = node(by).incarnation, .number = node(by).reports + 1};
+    Report report{.node = by, .incarnation = node(by).incarnation, .number = reports_taken(state(), node(by)) + 1};
     report.body.Set(std::move(seen));
     return decide(state(), report, scribe.at_ms).events;
   }
@@ -140,7 +140,7 @@ TEST_CASE("a node that has a server's domain left is not back, and its address i
     seen.realized = pool.scribe.head.seq;
     seen.servers.push_back(std::make_unique<ServerSeen>(
         ServerSeen{.id = server, .born = pool.state().servers.at(server).born, .since = since, .present = present}));
-    Report report{.node = node1, .incarnation = pool.node(node1).incarnation, .number = pool.node(node1).reports + 1};
+    Report report{.node = node1, .incarnation = pool.node(node1).incarnation, .number = reports_taken(pool.state(), pool.node(node1)) + 1};
     report.body.Set(std::move(seen));
     return decide(pool.state(), report, pool.scribe.at_ms).events;
   };
