@@ -209,10 +209,11 @@ void Controller::maybe_claim(Now now) {
   }
   if (!candidacy_->elected()) {
     if (std::exchange(end_asked_, false)) answers_ = std::make_shared<Answers>();  // an old end proves nothing later
-    stands_back_ = true;
+    stands_back_ = status_.stands_back = true;
     status_.reason = "another controller is elected";
     return;
   }
+  status_.stands_back = false;
   if (std::exchange(stands_back_, false)) {
     status_.reason = "it is elected, and reads to the end of the log before it claims";
     ports_.say("controller: elected");

@@ -47,6 +47,7 @@ class Controller final : SeenHashes {
     Role role = Role::following;
     ControllerId id;                 // of the present claim
     std::string reason;              // why it stopped or does not lead
+    bool stands_back = false;        // another is elected
     std::uint64_t claims = 0;        // made by this process
     std::uint64_t voids = 0;         // void records read
     std::uint64_t decisions = 0;

@@ -81,6 +81,15 @@ Error Cluster::explain(rd_kafka_resp_err_t err, std::string_view doing, std::str
   return {code, fmt::format("{}; {}", text, remedy_of(code))};
 }
 
+void Cluster::hear_time(const rd_kafka_message_t& message) const {
+  rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+  const std::int64_t at = rd_kafka_message_timestamp(&message, &type);
+  if (type != RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME) return;
+  auto before = time_heard_.load();
+  while (at > before && !time_heard_.compare_exchange_weak(before, at)) {
+  }
+}
+
 void Cluster::complain(std::string text) const {
   const std::lock_guard lock(mutex_);
   complaint_ = std::move(text);

@@ -4,6 +4,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -53,12 +54,17 @@ struct Cluster {
   // "kafka:HOST:PORT/CLUSTER: DOING: what librdkafka says (what a broker last complained of)"
   Error explain(rd_kafka_resp_err_t err, std::string_view doing, std::string_view detail = "") const;
 
+  // Of a message that a broker has written: its LogAppendTime.
+  void hear_time(const rd_kafka_message_t& message) const;
+  std::int64_t time_heard() const { return time_heard_; }  // the latest; 0: none yet
+
   void complain(std::string text) const;
   std::string complaint() const;
 
  private:
   mutable std::mutex mutex_;
   mutable std::string complaint_;
+  mutable std::atomic<std::int64_t> time_heard_ = 0;
 };
 
 // What librdkafka's callbacks get: set for every handle, and outlives it.

@@ -17,6 +17,10 @@ class KafkaLog final : public Log {
   }
   void end(Topic topic, Answer answer) override { shared_->asker->end(topic, std::move(answer)); }
   Result<std::int64_t> begin(Topic topic) override { return shared_->asker->begin(topic); }
+  std::optional<std::int64_t> time_heard() const override {
+    const auto at = shared_->cluster.time_heard();
+    return at ? std::optional(at) : std::nullopt;
+  }
   std::unique_ptr<Candidacy> stand(std::function<void()> wake) override {
     return kafka::stand_in_kafka(shared_, std::move(wake));
   }

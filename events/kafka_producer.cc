@@ -241,6 +241,7 @@ void Session::delivered(const rd_kafka_message_t* message) {
     std::erase_if(sent, [&](const Sent& s) { return s.number == number; });
   }
   if (message->err) return refused(message, number);
+  shared_.cluster.hear_time(*message);
   open_.answer(number, message->offset);
   acknowledged(topic, message->offset);
 }

@@ -61,6 +61,7 @@ class KafkaReader final : public Reader {
       }
       entries.push_back({message->offset, Bytes(static_cast<const char*>(message->payload), message->len)});
       position_ = message->offset + 1;
+      shared_->cluster.hear_time(*message);
     }
     if (follower_->missing >= missing_max) failure_ = gone();
     if (entries.empty() && failure_.code != Errc::ok) return failure_;

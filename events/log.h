@@ -74,6 +74,9 @@ class Log {
   virtual void end(Topic topic, Answer answer) = 0;
   // The same, from a log that knows it without asking anybody.
   virtual std::optional<std::int64_t> end_here(Topic) { return std::nullopt; }
+  // The latest time that another clock than this host's was heard to tell, in milliseconds since 1970; it is not earlier
+  // now. None: there is no other, or it was not heard yet.
+  virtual std::optional<std::int64_t> time_heard() const { return std::nullopt; }
   // The first offset still kept.
   virtual Result<std::int64_t> begin(Topic topic) = 0;
   // `wake` is called when elected() may have changed.

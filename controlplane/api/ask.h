@@ -95,7 +95,7 @@ class Ask {
   bool replayed() const { return replayed_; }
   // After a Change: when it was decided, and with which events.
   const DecidedAnswer& decided() const { return decided_; }
-  std::int64_t now_ms() const { return now_ms_; }  // wall time at the request's begin
+  std::int64_t now_ms() const { return now_ms_; }  // at the request's begin: Backend::now_ms()
 
   // The nth {…} of the path. id<ServerId>(0): nothing when it is no UUID, and then 404 is right.
   const std::string& param(std::size_t index) const { return call_.params.at(index); }

@@ -1,5 +1,7 @@
 #include "controlplane/api/backend.h"
 
+#include <fmt/format.h>
+
 #include <atomic>
 
 #include "controlplane/api/router.h"
@@ -9,6 +11,7 @@ namespace {
 
 constexpr std::chrono::milliseconds resend_pause{100};
 constexpr std::chrono::milliseconds ask_again{500};
+constexpr std::chrono::milliseconds leader_pause{1000};
 constexpr std::int64_t ask_time_kept_ms = 60'000;
 constexpr std::int64_t stall_ms = 2000;  // a session whose appends are not answered for so long gets no more
 
@@ -37,6 +40,8 @@ struct CoreBackend::Pending {
   DecidedCallback callback;
   std::atomic<bool> answered{false};
   std::atomic<bool> sent{false};  // it may be in the log
+  std::atomic<bool> written{false};  // it is
+  std::atomic<std::int64_t> sent_ms{0};  // steady
   std::atomic<Waiters::Id> waiter{0};
   std::atomic<Alarms::Id> alarm{0};
 
@@ -65,20 +70,69 @@ struct CoreBackend::Session {
   }
 };
 
-CoreBackend::CoreBackend(Parts parts) : parts_(std::move(parts)) {}
+CoreBackend::CoreBackend(Parts parts) : parts_(std::move(parts)) {
+  watch_ = parts_.projection->watch([this](const Folded& folded) { heard(folded.head.at_ms); });
+  const std::lock_guard lock(clock_mutex_);
+  heard_at_ms_ = std::max(heard_at_ms_, parts_.projection->head().at_ms);
+  heard_steady_ms_ = steady_ms();
+}
 
 CoreBackend::~CoreBackend() { stop(); }
+
+std::int64_t CoreBackend::now_ms() const {
+  const std::lock_guard lock(clock_mutex_);
+  return std::max(wall_ms(), heard_at_ms_ + std::max<std::int64_t>(0, steady_ms() - heard_steady_ms_));
+}
+
+// A record was folded: somebody leads.
+void CoreBackend::heard(std::int64_t at_ms) {
+  std::int64_t undecided = 0;
+  {
+    const std::lock_guard lock(clock_mutex_);
+    heard_at_ms_ = at_ms;
+    heard_steady_ms_ = steady_ms();
+    undecided = std::exchange(undecided_steady_ms_, 0);
+  }
+  if (!undecided) return;
+  if (parts_.say) parts_.say(fmt::format("api: the cloud is led again, after {} s", (steady_ms() - undecided) / 1000));
+  alarms_->after({}, [this] { tend(); });
+}
+
+// Why no intent is appended; empty: it is.
+std::string CoreBackend::nobody_leads() const {
+  if (parts_.why_nobody_leads)
+    if (auto why = parts_.why_nobody_leads(); !why.empty()) return why;
+  const std::lock_guard lock(clock_mutex_);
+  if (!undecided_steady_ms_) return {};
+  return fmt::format("nothing has been decided for {} s", (steady_ms() - undecided_steady_ms_) / 1000);
+}
+
+// It is in the log, its window is over, and no record has come since.
+void CoreBackend::note_undecided(std::int64_t sent_steady_ms) {
+  {
+    const std::lock_guard lock(clock_mutex_);
+    if (undecided_steady_ms_ || heard_steady_ms_ > sent_steady_ms) return;
+    undecided_steady_ms_ = sent_steady_ms;
+  }
+  if (parts_.say)
+    parts_.say(fmt::format("api: nobody leads the cloud: what was asked {} s ago was written and not decided; what is asked "
+                           "from now on waits, and is refused when its time is over. Look at the hosts with the role controller",
+                           (steady_ms() - sent_steady_ms) / 1000));
+}
 
 void CoreBackend::stop() {
   std::shared_ptr<Session> session;
   std::deque<std::shared_ptr<Pending>> held;
+  Projection::WatchId watch = 0;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
+    watch = std::exchange(watch_, 0);
     session = std::move(session_);
     held = std::exchange(held_, {});
     holding_ = false;
   }
+  if (watch) parts_.projection->unwatch(watch);
   for (const auto& pending : held) {
     parts_.projection->cancel(pending->waiter);
     pending->answer({Errc::again, "this server stops: ask another, or again"});
@@ -170,9 +224,11 @@ void CoreBackend::append(const std::shared_ptr<Pending>& pending) {
 // not in it, and that can be said: so after a failure one question for the time goes first, alone.
 void CoreBackend::tend() {
   std::shared_ptr<Session> ended;  // goes after the lock: its end calls its open appends back
+  const bool led = nobody_leads().empty();
   std::lock_guard lock(mutex_);
   if (stopping_) return;
   std::erase_if(held_, [](const auto& pending) { return pending->answered.load(); });
+  if (!led) return wait_for_leader();
   if (session_ && session_->fate->over) {
     ended = std::move(session_);
     doubtful_ = true;
@@ -182,6 +238,21 @@ void CoreBackend::tend() {
     if (hand_over(held_.front())) held_.pop_front();
   }
   holding_ = !held_.empty();
+}
+
+// Under the lock. What is not appended while nobody leads can truly be said not to be done.
+void CoreBackend::wait_for_leader() {
+  holding_ = !held_.empty();
+  if (held_.empty() || std::exchange(waiting_for_leader_, true)) return;
+  const bool known_here = parts_.why_nobody_leads && !parts_.why_nobody_leads().empty();
+  alarms_->after(known_here ? resend_pause : leader_pause, [this, known_here] {
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_for_leader_ = false;
+    }
+    if (!known_here) ask_time();  // whoever leads by now is heard of
+    tend();
+  });
 }
 
 // Under the lock, so that intents go in order: `done` only notes and sets alarms. False: there is no session.
@@ -199,11 +270,13 @@ bool CoreBackend::hand_over(const std::shared_ptr<Pending>& pending) {
   const auto fate = session_->fate;
   if (fate->unanswered++ == 0) fate->heard_ms = steady_ms();
   pending->sent = true;
+  pending->sent_ms = steady_ms();
   session_->producer->append(
       Topic::intents, pending->bytes, [this, pending, fate](const Result<std::int64_t>& offset) {
         --fate->unanswered;
         fate->heard_ms = steady_ms();
         if (!offset && ends_session(offset.error().code)) fate->over = true;
+        if (offset) pending->written = true;
         if (pending->asks_time) alarms_->after(offset ? std::chrono::milliseconds{} : resend_pause,
                                                [this, well = offset.ok()] { probed(well); });
         else if (!offset) appended(pending, offset);
@@ -241,11 +314,14 @@ void CoreBackend::expired(const std::shared_ptr<Pending>& pending, std::int64_t 
   }
   if (unsent) {
     parts_.projection->cancel(pending->waiter);
+    const auto why = nobody_leads();
     return pending->give(
-        {Errc::unreachable, "the log takes no intents: the request was not written, and not done"});
+        {Errc::unreachable, fmt::format("{}: the request was not written, and not done",
+                                        why.empty() ? "the log takes no intents" : "nobody leads the cloud, " + why)});
   }
   if (pending->answered) return;
   if (patience_ms <= 0) {
+    if (pending->written) note_undecided(pending->sent_ms);
     parts_.projection->cancel(pending->waiter);
     return pending->answer({Errc::timed_out,
                             "nobody decided the request in time, and it is not known whether it "
@@ -260,7 +336,7 @@ void CoreBackend::expired(const std::shared_ptr<Pending>& pending, std::int64_t 
 // On an idle log nothing tells the time: a record is asked for. One serves all who wait.
 void CoreBackend::ask_time() {
   std::lock_guard lock(mutex_);
-  const auto now = wall_ms();
+  const auto now = steady_ms();
   if (stopping_ || probing_ || std::abs(now - time_asked_ms_) < ask_again.count() / 2) return;
   time_asked_ms_ = now;
   probe();
@@ -268,12 +344,12 @@ void CoreBackend::ask_time() {
 
 // Under the lock.
 void CoreBackend::probe() {
-  const auto now = wall_ms();
+  const auto now = now_ms();
   Intent intent;
   intent.id = random_id().as<IntentId>();
   intent.request_id = "req-" + random_id().str();
   intent.sent_ms = now;
-  intent.expires_ms = std::max(now, parts_.projection->head().at_ms) + ask_time_kept_ms;
+  intent.expires_ms = now + ask_time_kept_ms;
   intent.set(AskTime{.asked_ms = now});
   const auto pending = std::make_shared<Pending>();
   pending->asks_time = true;

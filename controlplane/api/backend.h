@@ -18,6 +18,9 @@
 
 namespace reprise::api {
 
+// 1970 to now, in milliseconds of wall time.
+std::int64_t wall_ms();
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -25,11 +28,15 @@ class Backend {
   virtual View view() const = 0;
   virtual Result<View> view_at(Seq seq) const = 0;
   virtual ProjectionStatus status() const = 0;
+  // The one clock by which intents expire and tokens are judged, in milliseconds since 1970: the later of this host's wall
+  // clock and of log time, as far as that is known here.
+  virtual std::int64_t now_ms() const { return std::max(wall_ms(), view().at_ms()); }
   // When everything is folded that was in the log at some moment after this call. unreachable, timed_out:
   // what is there is stale. broken, again: nothing can be read here any more.
   virtual void fresh(PassedCallback callback) = 0;
 
-  // Appends the intent and tells what became of it, once:
+  // Appends the intent and tells what became of it, once, within the window from its sent_ms to its expires_ms (and
+  // late_patience), by the steady clock:
   //   not_found, unreachable   it was not done and will not be
   //   invalid                  too large; not done
   //   anything else            unknown: it may still be done (conflict: the log was sealed, and the words say
@@ -60,6 +67,9 @@ class CoreBackend final : public Backend {
     std::chrono::milliseconds late_patience{
         5000};  // after an intent's expiry, for the proof that it was not done
     std::function<void(ServerId, NodeId, std::size_t, Console)> console;
+    // Why nobody leads the cloud, if that is known for certain here; empty: somebody may. Then no intent is appended.
+    std::function<std::string()> why_nobody_leads;
+    std::function<void(const std::string&)> say;  // for the operator's log
   };
   explicit CoreBackend(Parts parts);
   ~CoreBackend() override;
@@ -67,6 +77,7 @@ class CoreBackend final : public Backend {
   View view() const override;
   Result<View> view_at(Seq seq) const override;
   ProjectionStatus status() const override;
+  std::int64_t now_ms() const override;
   void fresh(PassedCallback callback) override;
   void submit(Intent intent, DecidedCallback callback) override;
   Result<std::vector<StoredRecord>> read_records(Seq from, std::size_t max) const override;
@@ -87,6 +98,10 @@ class CoreBackend final : public Backend {
   void ask_time();
   void probe();
   void probed(bool well);
+  void heard(std::int64_t at_ms);
+  std::string nobody_leads() const;
+  void wait_for_leader();
+  void note_undecided(std::int64_t sent_steady_ms);
 
   const Parts parts_;
   std::mutex mutex_;  // of the session: never held while anything is called back
@@ -96,11 +111,14 @@ class CoreBackend final : public Backend {
   bool doubtful_ = false;                      // the last session failed, and no append was acknowledged since
   bool probing_ = false;
   bool stopping_ = false;
-  std::int64_t time_asked_ms_ = 0;
+  std::int64_t time_asked_ms_ = 0;             // steady
+  bool waiting_for_leader_ = false;            // tend() comes again by itself
+  Projection::WatchId watch_ = 0;
+  mutable std::mutex clock_mutex_;             // of what follows
+  std::int64_t heard_at_ms_ = 0;               // log time of the newest record
+  std::int64_t heard_steady_ms_ = 0;           // and when it came
+  std::int64_t undecided_steady_ms_ = 0;       // when an intent was written that nobody decided, nor anything since; 0: none
   std::shared_ptr<Alarms> alarms_ = std::make_shared<Alarms>();
 };
-
-// 1970 to now, in milliseconds of wall time.
-std::int64_t wall_ms();
 
 }  // namespace reprise::api

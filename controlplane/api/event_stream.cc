@@ -102,7 +102,7 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
 
   void read() {
     const View now = api_.backend().view();
-    const auto actor = actor_of(api_.keyring(), api_.standings(), now, token_, wall_ms());
+    const auto actor = actor_of(api_.keyring(), api_.standings(), now, token_, api_.backend().now_ms());
     if (!actor || !actor->rights.reader) return give({}, true);
     actor_.rights = actor->rights;
     const Seq last = until_ != 0 ? until_ : now.seq();

@@ -13,6 +13,11 @@ namespace {
 constexpr std::size_t client_key_chars_max = 128;
 constexpr const char* retry_after_s = "1";
 
+std::uint64_t steady_ms() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
 // What the same key must repeat: what was asked, not how it was sent.
 std::string text_of(const Request& request) {
   std::string text = fmt::format("{} {}", request.method_text, request.path);
@@ -76,7 +81,7 @@ Exchange::Exchange(Api& api, std::shared_ptr<const Route> route, Call call, Resp
       route_(std::move(route)),
       responder_(std::move(responder)),
       ask_(std::move(call), api.backend().view()) {
-  ask_.now_ms_ = wall_ms();
+  ask_.now_ms_ = api.backend().now_ms();
   ask_.base_ = base_of(ask_.call_, api.config().public_url);
   if (!route_->write) return;
   intent_ = random_id().as<IntentId>();
@@ -163,7 +168,7 @@ std::optional<Response> Exchange::authorize() {
 
 std::optional<Response> Exchange::limit_rate() {
   if (!ask_.actor_.project) return std::nullopt;
-  const auto seconds = api_.rate().take(ask_.actor_.project, static_cast<std::uint64_t>(ask_.now_ms_));
+  const auto seconds = api_.rate().take(ask_.actor_.project, steady_ms());
   if (!seconds) return std::nullopt;
   auto answer = ask_.error(429, fmt::format("Too many changes at once in project {}: try again in {} s.",
                                             ask_.actor_.project_name, *seconds));
@@ -212,8 +217,8 @@ Intent Exchange::intent_of(Change& change) {
   intent.project = change.project ? change.project : ask_.actor_.project;
   intent.key = key();
   intent.body_hash = body_hash_;
-  intent.sent_ms = wall_ms();
-  intent.expires_ms = std::max(intent.sent_ms, ask_.view_.at_ms()) + api_.config().window_ms;
+  intent.sent_ms = api_.backend().now_ms();
+  intent.expires_ms = intent.sent_ms + api_.config().window_ms;
   intent.client = ask_.request().client;
   intent.object = change.object;
   intent.body = std::move(change.body);

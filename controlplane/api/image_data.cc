@@ -176,7 +176,7 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
                       .sha512 = stored->sha512,
                       .born = key_.born,
                       .disk_format = format_};
-    const auto soonest = std::max(wall_ms(), api_.backend().view().at_ms());
+    const auto soonest = api_.backend().now_ms();
     settling_->ask(soonest + api_.config().window_ms + clocks_apart_ms_max);
     Change change(std::move(intent), key_.id, [settling = settling_](Ask&) -> Plan {
       settling->done();

@@ -1,11 +1,15 @@
 #include "controlplane/cli/controller_thread.h"
 
+#include <fmt/format.h>
 #include <sodium/randombytes.h>
+
+#include "controlplane/cli/clock_witness.h"
 
 namespace reprise::cli {
 namespace {
 
 constexpr std::int64_t projection_patience_ms = 60'000;  // between two looks; it rings
+constexpr std::int64_t leaderless_ms_max = 5'000;        // then the operator's log says so
 
 std::uint64_t random_64() {
   std::uint64_t value = 0;
@@ -73,11 +77,14 @@ void ControllerThread::run() {
                           .random = random_64,
                           .seen_before = &folded_before_,
                           .wake = [wakeup = wakeup_] { wakeup->ring(); },
-                          .say = say_};
+                          .say = say_,
+                          .doubt_clock = [this](Now now) { return doubt_clock(log_, now); }};
   controller_ = std::make_unique<Controller>(std::move(ports), std::move(options_), std::move(state), head);
   auto role = Controller::Role::following;
   while (!ending_) {
-    const std::int64_t next = controller_->step({.steady_ms = steady_now_ms(), .wall_ms = wall_now_ms()});
+    const Now now{.steady_ms = steady_now_ms(), .wall_ms = wall_now_ms()};
+    std::int64_t next = controller_->step(now);
+    leading_ = controller_->status().role == Controller::Role::leading;
     {
       const std::lock_guard lock(mutex_);
       status_ = {controller_->status(), controller_->head()};
@@ -87,8 +94,37 @@ void ControllerThread::run() {
       say_(std::string("controller: ") + role_name(role) +
            (controller_->status().reason.empty() ? "" : ": " + controller_->status().reason));
     }
+    tell_of_leader(now.steady_ms, next);
     wakeup_->wait(next);
   }
+}
+
+std::string ControllerThread::why_not_leading() const {
+  if (leading_) return {};
+  const std::lock_guard lock(mutex_);
+  const auto& [controller, head] = status_;
+  return controller.reason.empty() ? fmt::format("the controller here is {}", role_name(controller.role)) : controller.reason;
+}
+
+// Once for each reason, not for each request: who does not lead, since when, and why.
+void ControllerThread::tell_of_leader(std::int64_t steady_ms, std::int64_t& next_ms) {
+  const auto& status = controller_->status();
+  if (status.role == Controller::Role::leading || status.stands_back) {
+    if (!told_.empty()) say_(fmt::format("controller: the cloud is led again, after {} s", (steady_ms - not_leading_ms_) / 1000));
+    told_.clear();
+    not_leading_ms_ = 0;
+    return;
+  }
+  if (not_leading_ms_ == 0) not_leading_ms_ = steady_ms;
+  if (steady_ms - not_leading_ms_ < leaderless_ms_max) {
+    next_ms = std::min(next_ms, not_leading_ms_ + leaderless_ms_max);
+    return;
+  }
+  const std::string why = why_not_leading();
+  if (why == told_) return;
+  told_ = why;
+  say_(fmt::format("controller: it is elected and has not led for {} s: {}. What clients ask waits meanwhile",
+                   (steady_ms - not_leading_ms_) / 1000, why));
 }
 
 }  // namespace reprise::cli

@@ -26,6 +26,8 @@ class ControllerThread {
     Head head;
   };
   Status status() const;
+  // Empty: it leads. Else why not; where nobody else can lead, nobody does.
+  std::string why_not_leading() const;
 
  private:
   // What the projection folded before: the controller itself remembers what it has seen since.
@@ -40,6 +42,7 @@ class ControllerThread {
 
   bool projection_is_there();
   void run();
+  void tell_of_leader(std::int64_t steady_ms, std::int64_t& next_ms);
 
   Log& log_;
   Projection& projection_;
@@ -50,6 +53,9 @@ class ControllerThread {
   const std::shared_ptr<Wakeup> wakeup_ = std::make_shared<Wakeup>();
   std::unique_ptr<Controller> controller_;
   std::atomic<bool> ending_ = false;
+  std::atomic<bool> leading_ = false;
+  std::int64_t not_leading_ms_ = 0;            // steady: since then; 0: it leads, or another does
+  std::string told_;                           // of why nobody leads; empty: nothing was told
   mutable std::mutex mutex_;
   Status status_;
   std::thread thread_;

@@ -14,6 +14,8 @@
 namespace reprise::cli {
 namespace {
 
+constexpr std::int64_t clock_near_ms = 300'000;  // a clock that is further ahead is the next leader's to believe or not
+
 using namespace std::chrono_literals;
 constexpr auto patience = 30s;
 constexpr std::size_t entries_at_once = 256;
@@ -249,7 +251,7 @@ Status LogCopy::open_target() {
                 .level = have_.head.level,
                 .seq = have_.head.seq + 1,
                 .prev = have_.head.hash,
-                .at_ms = std::max(have_.head.at_ms, options_.wall_ms()),
+                .at_ms = std::clamp(options_.wall_ms(), have_.head.at_ms, have_.head.at_ms + clock_near_ms),
                 .controller = have_.head.controller,
                 .positions = {{Topic::reports, 0, *reports}, {Topic::intents, 0, first}}};
   record.decisions.push_back({.events = {LogOpened{.log = to, .from = have_.head.log}}});

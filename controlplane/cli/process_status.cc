@@ -12,7 +12,7 @@ story::Running running_of(const ProcessStatus& process, ProjectionStatus project
   story::Running running{
       .roles = process.roles, .projection = std::move(projection), .verification = process.verification};
   if (const auto& c = process.controller)
-    running.controller = {role_name(c->role), c->id, c->reason, c->claims, c->decisions, c->held};
+    running.controller = {role_name(c->role), c->id, c->reason, c->claims, c->decisions, c->held, c->clock};
   for (const auto& node : process.nodes)
     running.nodes.push_back({.id = node.facts.id,
                              .stopped = node.stopped,

@@ -52,6 +52,7 @@ class Process final : public ProcessStatusSource {
   void start_patrol();
   Status start_agents();
   Status start_api();
+  std::string why_nobody_leads() const;
   void sweep_images(const std::string& directory);
   void console(ServerId server, NodeId node, std::size_t bytes_max, api::Backend::Console answer);
 
@@ -206,7 +207,9 @@ Status Process::start_api() {
       .projection = projection_.get(),
       .console = [this](ServerId server, NodeId node, std::size_t bytes, api::Backend::Console answer) {
         console(server, node, bytes, std::move(answer));
-      }});
+      },
+      .why_nobody_leads = [this] { return why_nobody_leads(); },
+      .say = say});
   api_->api = std::make_unique<api::Api>(
       api::Api::Parts{.router = &api_->router,
                       .backend = api_->backend.get(),
@@ -237,6 +240,12 @@ Status Process::start_api() {
   api_->server = std::move(*server);
   spdlog::info("api: listening on {}:{}", c.listen, api_->server->port());
   return {};
+}
+
+// Known for certain only where this process alone can write the log.
+std::string Process::why_nobody_leads() const {
+  if (!log_->place().starts_with("embedded:")) return {};
+  return controller_ ? controller_->why_not_leading() : "this server, which alone writes its log, has not the role controller";
 }
 
 // What a crash left of uploads, once everything that was decided before is known here.

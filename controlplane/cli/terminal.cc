@@ -133,8 +133,8 @@ std::string status_roles(const Reader& root, const Ink& ink) {
   if (controller.there()) {
     text += fmt::format("controller {} {}, {} decisions\n", controller["role"].text(),
                         controller["id"].text(), controller["decisions"].number());
-    if (const auto why = controller["reason"].text(); !why.empty())
-      text += fmt::format("        {}\n", ink.red(why));
+    for (const char* field : {"reason", "clock"})
+      if (const auto why = controller[field].text(); !why.empty()) text += fmt::format("        {}\n", ink.red(why));
     controller["held"].each([&](const Reader& node) {
       text += fmt::format("        {}\n",
                           ink.red("lapsed with many others, held until an admin says go on: " + node.text()));

@@ -249,7 +249,7 @@ void keep_last(std::vector<std::unique_ptr<Seen>>& all, Key key) {
   std::erase_if(all, [&](const auto& one) { return !known.insert(key(*one)).second; });
   std::reverse(all.begin(), all.end());
 }
-Observed each_once(Observed seen) {
+Observed each_once(Observed seen, NodeId by) {
   if (seen.agent != wire::AgentKind::compute) seen.servers.clear();
   if (seen.agent != wire::AgentKind::storage) seen.disks.clear(), seen.fences.clear();
   if (seen.agent != wire::AgentKind::network) seen.ports.clear();
@@ -258,6 +258,7 @@ Observed each_once(Observed seen) {
   keep_last(seen.disks, id);
   keep_last(seen.ports, id);
   keep_last(seen.fences, [](const FenceSeen& one) { return one.node; });
+  std::erase_if(seen.fences, [by](const auto& one) { return one->node == by; });  // nobody fences itself
   for (auto& one : seen.servers) {
     std::sort(one->volumes.begin(), one->volumes.end());
     one->volumes.erase(std::unique(one->volumes.begin(), one->volumes.end()), one->volumes.end());
@@ -311,7 +312,7 @@ ReportVerdict decide(const State& s, const Report& report, std::int64_t at_ms, s
   if (report.number <= taken) return {};
   if (report.number != taken + 1)
     return {true, {ReportsSkipped{.node = node->id, .after = taken, .got = report.number}}};
-  const Observed seen = each_once(*static_cast<const Observed*>(report.body.value));
+  const Observed seen = each_once(*static_cast<const Observed*>(report.body.value), node->id);
   return {true, ReportDecider(s, *node, seen, at_ms).events()};
 }
 

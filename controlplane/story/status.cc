@@ -72,7 +72,7 @@ void write_running(JsonWriter& json, const Running& running) {
   json.field("broken", p.broken).end_object();
   if (running.controller) {
     const auto& c = *running.controller;
-    json.object("controller").field("role", c.role).field("id", c.id.str()).field("reason", c.reason);
+    json.object("controller").field("role", c.role).field("id", c.id.str()).field("reason", c.reason).field("clock", c.clock);
     json.field("claims", c.claims).field("decisions", c.decisions).array("held");
     for (const NodeId id : c.held) json.value(id.str());
     json.end_array().end_object();

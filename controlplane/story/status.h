@@ -33,6 +33,7 @@ struct ControllerLine {
   std::uint64_t claims = 0;
   std::uint64_t decisions = 0;
   std::vector<NodeId> held;
+  std::string clock;  // what is wrong with its host's; empty: nothing is known to be
 };
 // Of the verification in the background.
 struct VerificationLine {

@@ -68,7 +68,7 @@ struct Chain {
     Decision decision;
     decision.events.push_back(std::move(event));
     Record record{.log = last.log,
-                  .level = 1,
+                  .level = level::newest,
                   .seq = last.seq + 1,
                   .prev = hashes.back(),
                   .at_ms = last.at_ms + 5,
