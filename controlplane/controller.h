@@ -139,6 +139,7 @@ class Controller final : SeenHashes {
   bool write_counts(Now now);
   void ask_all_again(Draft& draft);
   bool counts_are_due(Now now) const;
+  std::int64_t counts_due_ms() const;
   bool careful(Topic topic) const;
   bool is_poison(const Position& position) const;
   Events verdict(const Draft& draft, const Input& input, const std::string& too_large) const;

@@ -24,8 +24,10 @@ class AnyReport {
     state_.volumes.each([&](const Volume& row) { often([&] { seen.disks.push_back(disk(row.id.as<AnyId>(), row.born)); }); });
     state_.ports.each([&](const Port& row) { often([&] { seen.ports.push_back(port(row)); }); });
     state_.leftovers.each([&](const Leftover& row) {
-      often([&] { seen.servers.push_back(std::make_unique<ServerSeen>(ServerSeen{.id = row.id.object.as<ServerId>(), .born = row.born, .since = 1'000'000})); });
-      often([&] { seen.ports.push_back(std::make_unique<PortSeen>(PortSeen{.id = row.id.object.as<PortId>(), .born = row.born, .since = 1'000'000})); });
+      const ServerSeen domain{.id = row.id.object.as<ServerId>(), .born = row.born, .since = 1'000'000};
+      const PortSeen port{.id = row.id.object.as<PortId>(), .born = row.born, .since = 1'000'000};
+      often([&] { seen.servers.push_back(std::make_unique<ServerSeen>(domain)); });
+      often([&] { seen.ports.push_back(std::make_unique<PortSeen>(port)); });
     });
     state_.nodes.each([&](const Node& row) {
       often([&] { seen.fences.push_back(std::make_unique<FenceSeen>(FenceSeen{.node = row.id, .identity = row.identity(), .lost = row.lost_seq})); });
