@@ -24,8 +24,9 @@ void cut(std::string& error) {
 
 // What alone would fill a report is cut, never lost without a word.
 void cut(Observed& observed) {
+  cut(observed.trouble);
   for (auto& one : observed.servers) {
-    cut(one->error);
+    cut(one->error), cut(one->paused);
     if (one->volumes.size() <= volumes_max) continue;
     one->error = "it has " + std::to_string(one->volumes.size()) + " volumes attached, more than can be reported";
     one->volumes.clear();  // with an error nothing is concluded of them

@@ -18,6 +18,8 @@ class AnyReport {
     Observed seen;
     seen.agent = static_cast<wire::AgentKind>(prng_.below(3));
     seen.full = prng_.chance(300);
+    if (prng_.chance(100)) seen.trouble = "it sees nothing";
+    if (prng_.chance(100)) seen.disk_gib = prng_.below(2000);
     seen.realized = prng_.chance(700) ? 1'000'000 : prng_.below(100);
     state_.servers.each([&](const Server& row) { often([&] { seen.servers.push_back(server(row)); }); });
     state_.servers.each([&](const Server& row) { often([&] { seen.disks.push_back(disk(row.id.as<AnyId>(), row.born)); }); });
@@ -53,7 +55,7 @@ class AnyReport {
     auto one = std::make_unique<ServerSeen>();
     *one = {.id = row.id, .born = other(row.born), .since = since(), .present = prng_.chance(600), .running = prng_.chance(500),
             .cause = static_cast<StopCause>(prng_.below(5)), .power_seq = since(), .reboot_seq = since(), .error = error(),
-            .host_restarted = prng_.chance(200)};
+            .host_restarted = prng_.chance(200), .paused = prng_.chance(200) ? "its disk is full" : ""};
     state_.volumes.each([&](const Volume& volume) { often([&] { one->volumes.push_back(volume.id); }); });
     return one;
   }
