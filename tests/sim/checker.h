@@ -23,6 +23,8 @@ class Checker {
   void expect_calm(bool enough_room) { calm_ = true, room_ = enough_room; }
   // How often that server was started or rebooted on any host.
   std::uint64_t boots(AnyId server) const { const auto at = boots_.find(server); return at == boots_.end() ? 0 : at->second; }
+  // What agents told is remembered, before the log forgets it.
+  void look_at_reports();
   // Everything rests: hosts and state must agree.
   void at_rest(const State& state);
   // Which node, after reports of it were missing, has not told everything again yet; empty: none.
@@ -46,7 +48,6 @@ class Checker {
   void check_spread(const Record& record, const State& state);
   void check_report(const Decision& decision, Seq seq);
   void note_skipped(const Decision& decision);
-  void look_at_reports();
   void check_released(const Decision& decision, Seq seq);
   void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);

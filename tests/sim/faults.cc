@@ -87,6 +87,7 @@ void Nemesis::set_log_faults() {
 // What is in the log is all kept, but for inputs that are too old; what cannot be appended is not.
 void Nemesis::plan_losses(std::int64_t until_ms) {
   const auto forget = [this](Topic topic) {
+    cast_.checker.look_at_reports();
     const auto& stored = cast_.ground.log->stored(topic);
     if (!stored.empty()) cast_.ground.log->cut_off(topic, stored.back().offset);
   };
