@@ -12,6 +12,11 @@ void touch_nodes(const State& state, const Volume& row, State::Touched& touched)
   if (const Server* server = row.server ? state.servers.find(row.server) : nullptr; server && server->node)
     touched.nodes.insert(server->node);
 }
+// A disk is made from its image: what that is, and that it is gone, its node must know.
+void touch_nodes(const State& state, const Image& row, State::Touched& touched) {
+  state.servers.each_by(Server::by_image, encode_key(row.id), [&](const Server& server) { return touch_nodes(state, server, touched), true; });
+  state.volumes.each_by(Volume::by_image, encode_key(row.id), [&](const Volume& volume) { return touch_nodes(state, volume, touched), true; });
+}
 void touch_nodes(const State& state, const Port& row, State::Touched& touched) {
   if (row.is_dhcp()) touched.all = true;
   if (const Server* server = row.server ? state.servers.find(row.server) : nullptr; server && server->node)
