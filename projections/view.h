@@ -24,6 +24,8 @@ class View {
   static View now(std::shared_ptr<const StoreSnapshot> snapshot);
   // not_found: after the head; invalid: 0; unsupported: before what the history was cut to.
   static Result<View> at(std::shared_ptr<const StoreSnapshot> snapshot, Seq seq);
+  // Of the same snapshot, as of an earlier seq; errors as at().
+  Result<View> past(Seq seq) const { return at(snapshot_, seq); }
   ~View();
   View(View&&) noexcept;
   View& operator=(View&&) noexcept;

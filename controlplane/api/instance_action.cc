@@ -9,6 +9,7 @@ namespace reprise::api {
 namespace {
 
 constexpr std::size_t actions_a_page_max = 1000;
+constexpr std::size_t actions_looked_at_max = 10'000;  // for a marker or a filter
 
 std::string time_of(std::int64_t ms) { return time_micros(static_cast<std::uint64_t>(ms)); }
 std::int64_t updated_ms(const InstanceAction& row) { return row.finish_ms ? row.finish_ms : row.start_ms; }
@@ -24,12 +25,35 @@ void write_basics(JsonWriter& json, const InstanceAction& row, unsigned minor) {
   if (minor >= 58) json.field("updated_at", time_of(updated_ms(row)));
 }
 
-// The newest first.
-std::vector<InstanceAction> actions_of(const View& view, ServerId server) {
+// The newest first, of those that the state holds in that view.
+std::vector<InstanceAction> kept_actions(const View& view, ServerId server) {
   std::vector<InstanceAction> rows;
   view.each_by<InstanceAction>(InstanceAction::by_server, encode_key(server),
                                [&](const InstanceAction& row) { rows.push_back(row); });
   std::reverse(rows.begin(), rows.end());
+  return rows;
+}
+
+// One that was under way then has ended in a later view that still holds it: half as many newer ones later.
+void finish_from(const View& later, InstanceAction& row) {
+  if (row.finish_ms) return;
+  if (auto ended = later.find<InstanceAction>(row.id)) row = std::move(*ended);
+}
+
+// At least `most` of them, the newest first, if there are as many and the past has not been cut: before the oldest that is
+// kept was asked for, the state held those before it.
+std::vector<InstanceAction> actions_of(const View& view, ServerId server, std::size_t most) {
+  auto rows = kept_actions(view, server);
+  while (rows.size() >= actions_kept_max && rows.size() < most) {
+    const auto then = view.past(rows.back().id.born.seq - 1);
+    const auto later = view.past(rows[rows.size() - actions_kept_max / 2].id.born.seq - 1);
+    if (!then || !later) break;
+    auto older = kept_actions(*then, server);
+    std::erase_if(older, [&](const InstanceAction& row) { return row.id.born.seq >= rows.back().id.born.seq; });
+    if (older.empty()) break;
+    for (auto& row : older) finish_from(*later, row);
+    rows.insert(rows.end(), std::make_move_iterator(older.begin()), std::make_move_iterator(older.end()));
+  }
   return rows;
 }
 
@@ -50,7 +74,8 @@ Plan list(Ask& ask) {
   if (minor < 58) page = {.limit = actions_a_page_max};
   const auto since = time_filter(ask, "changes-since", 58), before = time_filter(ask, "changes-before", 66);
   if (auto bad = ask.bad()) return std::move(*bad);
-  auto rows = actions_of(ask.view(), server->id);
+  const bool from_the_newest = page.marker.empty() && !since && !before;
+  auto rows = actions_of(ask.view(), server->id, from_the_newest ? page.limit + 1 : actions_looked_at_max);
   std::erase_if(rows, [&](const InstanceAction& row) {
     return (since && updated_ms(row) < *since) || (before && updated_ms(row) > *before);
   });
@@ -92,7 +117,7 @@ Plan show(Ask& ask) {
   if (!server) return no_server(ask, ask.param(0));
   const unsigned minor = microversion(ask);
   const bool admin = ask.actor().rights.admin;
-  for (const auto& row : actions_of(ask.view(), server->id)) {
+  for (const auto& row : actions_of(ask.view(), server->id, actions_looked_at_max)) {
     if (row.request_id != ask.param(1)) continue;
     std::string body;
     JsonWriter json(body);

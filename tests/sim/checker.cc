@@ -225,7 +225,21 @@ void Checker::check_spread(const Record& record, const State& state) {
   });
 }
 
+// No clock here has a witness: log time follows one by a tenth, and jumps only to one that is near.
+void Checker::check_time(const Step& step) {
+  constexpr std::int64_t near_ms = 300'000, late_ms = 120'000;
+  const auto& stored = ground_.log->stored(Topic::events);
+  const auto at = std::ranges::lower_bound(stored, step.offset, {}, &Stored::offset);
+  if (at == stored.end() || at->offset != step.offset) return;
+  const std::int64_t passed = step.record.at_ms - last_at_ms_, real = at->at_ms - last_written_ms_;
+  if (last_at_ms_ >= 0 && passed > real + real / 10 + near_ms + late_ms)
+    ground_.violate(fmt::format("log time jumped by {} ms within {} ms at seq {}", passed, real, step.record.seq));
+  last_at_ms_ = step.record.at_ms;
+  last_written_ms_ = at->at_ms;
+}
+
 void Checker::folded(const Step& step, const State& state) {
+  check_time(step);
   quota_set_.clear();
   evacuated_.clear();
   look_at_reports();

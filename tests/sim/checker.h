@@ -48,6 +48,7 @@ class Checker {
   void check_spread(const Record& record, const State& state);
   void check_report(const Decision& decision, Seq seq);
   void note_skipped(const Decision& decision);
+  void check_time(const Step& step);
   void check_released(const Decision& decision, Seq seq);
   void check_owner(const Intent& intent, const State& state);
   const compute::ServerHave* domain_of(const Server& row);
@@ -88,6 +89,7 @@ class Checker {
   // What agents told, of each process of a node; as far as it was looked at before it was forgotten.
   std::map<std::pair<NodeId, Seq>, std::map<std::uint64_t, std::optional<wire::AgentKind>>> told_;  // full ones: by which agent
   std::int64_t looked_at_ = 0;       // offset in the topic of reports
+  std::int64_t last_at_ms_ = -1, last_written_ms_ = 0;  // of the record before
   bool forgotten_ = false;           // some, before they were looked at
 };
 

@@ -127,7 +127,8 @@ void Nemesis::plan_processes(std::int64_t until_ms) {
     later(prng.between(100, 40'000), [&one] { one.pause(false); });
   });
   now_and_then(Fault::bad_clock, until_ms, 20'000, [this](Prng& prng) {
-    pick(cast_.controllers, prng).skew(prng.chance(500) ? prng.between(-60'000, 0) : prng.between(0, 20'000));
+    const std::int64_t far_ms = prng.chance(300) ? 9 * 3'600'000 : 20'000;
+    pick(cast_.controllers, prng).skew(prng.chance(500) ? prng.between(-3 * far_ms, 0) : prng.between(0, far_ms));
   });
   now_and_then(Fault::agent_killed, until_ms, 15'000, [this](Prng& prng) {
     auto& one = pick(cast_.nodes, prng);

@@ -285,6 +285,25 @@ TEST_CASE("Without a controller an intent is 504, and may yet be done", "[servic
   CHECK(rig.ask("GET", networks).size("networks") == 1);
 }
 
+TEST_CASE("Once it is known that nobody leads, changes are not written, and 503 within their window", "[service]") {
+  ApiRig rig(ApiRig::Options{.window_ms = 300, .late_ms = 100});
+  rig.stop_controller();
+  CHECK(rig.ask("POST", networks, network_body("first")).status() == 504);
+  std::vector<std::future<Response>> later;
+  const auto begun = std::chrono::steady_clock::now();
+  for (int i = 0; i < 3; ++i) later.push_back(rig.send("POST", networks, network_body(fmt::format("later-{}", i))));
+  for (auto& one : later) {
+    const auto answer = rig.wait(std::move(one));
+    CHECK(answer.status() == 503);
+    CHECK(answer.text("NeutronError.message").find("nobody leads") != std::string::npos);
+  }
+  CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(20));
+  rig.start_controller();
+  CHECK(rig.ask("POST", networks, network_body("after")).status() != 504);
+  CHECK(rig.ask("POST", networks, network_body("again")).status() == 201);
+  CHECK(rig.ask("GET", networks + "?name=later-0").size("networks") == 0);
+}
+
 TEST_CASE("A sealed log: changes are told where the cloud went, reads are stale", "[service]") {
   ApiRig rig;
   REQUIRE(rig.ask("POST", networks, R"({"network":{"name":"before"}})").status() == 201);

@@ -1,6 +1,7 @@
 // The controller over the simulated log, one at a time or several, and whatever clocks they have.
 #include "controlplane/controller.h"
 
+#include "agents/core/outbox.h"
 #include "controlplane/cli/genesis.h"
 #include "tests/sim/scheduler.h"
 #include "tests/sim/sim_log.h"
@@ -224,6 +225,79 @@ TEST_CASE("a report that ends claim after claim is tried alone, and put aside af
   CHECK(rig.taken() == 1);
   CHECK(rig.count<TimePassed>() == 1);  // the intent behind it had its turn
   CHECK(rig.controller->state().the_cloud().barren_reports == 0);
+}
+
+Observed many(std::uint64_t servers, std::size_t error_bytes = 0) {
+  Observed seen;
+  seen.full = true;
+  for (std::uint64_t n = 1; n <= servers; ++n) {
+    auto one = std::make_unique<ServerSeen>();
+    *one = {.id = {1, n}, .present = true, .error = std::string(error_bytes, 'x')};
+    seen.servers.push_back(std::move(one));
+  }
+  return seen;
+}
+
+TEST_CASE("a node with ten thousand objects is heard, and one with megabytes of trouble") {
+  Rig rig;
+  rig.start();
+  rig.lead();
+  const Seq incarnation = rig.admit();
+  const auto own = rig.log.client("node");
+  Outbox outbox(*own, node_id, [] {});
+  outbox.begin(incarnation);
+  (void)outbox.step(rig.queue.now_ms());
+  outbox.add(many(10'000));
+  outbox.add(many(1, 5'000'000));
+  rig.run(2'000);
+  std::set<std::uint64_t> told;
+  std::uint64_t last = 0;
+  for (const auto& stored : rig.log.stored(Topic::reports)) {
+    CHECK(stored.bytes.size() <= 64 * 1024);
+    const auto report = decode_report(stored.bytes);
+    REQUIRE(report.ok());
+    const auto* seen = report->body.AsObserved();
+    if (!seen) continue;
+    CHECK(report->number == ++last);
+    CHECK(seen->full);
+    for (const auto& one : seen->servers) told.insert(one->id.lo);
+  }
+  CHECK(told.size() == 10'000);
+  CHECK(outbox.waiting() == 0);
+  CHECK(rig.controller->reports_read() == rig.log.stored(Topic::reports).back().offset + 1);
+  rig.ask_time();
+  rig.run(200);
+  CHECK(rig.taken() == last);
+  CHECK(rig.count<ReportsSkipped>() == 0);
+}
+
+TEST_CASE("what was acknowledged is sent again only once it is known to be lost") {
+  Rig rig;
+  const auto own = rig.log.client("node");
+  Outbox outbox(*own, node_id, [] {});
+  outbox.begin(5);
+  (void)outbox.step(rig.queue.now_ms());
+  const auto wait = [&](std::int64_t ms) {
+    for (const auto until = rig.queue.now_ms() + ms; rig.queue.now_ms() < until;) {
+      rig.queue.run_until(rig.queue.now_ms() + 1'000);
+      (void)outbox.step(rig.queue.now_ms());
+    }
+  };
+  const auto sent = [&] { return rig.log.stored(Topic::reports).size(); };
+  for (int i = 0; i < 3; ++i) outbox.add(many(1));
+  wait(3'600'000);
+  CHECK(sent() == 3);
+  CHECK(outbox.kept() == 3);
+  outbox.taken(1, 1);
+  wait(60'000);
+  CHECK(sent() == 3);
+  outbox.taken(1, rig.log.stored(Topic::reports).back().offset + 1);  // it was read past, and is not taken: it was lost
+  wait(60'000);
+  CHECK(sent() == 5);
+  outbox.taken(3, rig.log.stored(Topic::reports).back().offset + 1);
+  CHECK(outbox.kept() == 0);
+  for (int i = 0; i < 3'000; ++i) outbox.add(many(1)), wait(1'000);
+  CHECK(outbox.kept() <= 65);
 }
 
 }  // namespace
