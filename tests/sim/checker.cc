@@ -335,8 +335,9 @@ std::string Checker::silent_after_gap() {
     std::set<wire::AgentKind> told;
     for (const auto& [number, full] : told_[{node->facts().id, node->incarnation()}])
       if (full && number > at->second.skipped_number) told.insert(*full);
-    if (told.size() < 3) return fmt::format("{} has not told everything again after reports of it were missing: {} of 3 agents since report {} of incarnation {}",
-                                            node->facts().name, told.size(), at->second.skipped_number, node->incarnation());
+    if (told.size() < 3)
+      return fmt::format("{} has not told everything again after reports of it were missing: {} of 3 agents since report {} of incarnation {}",
+                         node->facts().name, told.size(), at->second.skipped_number, node->incarnation());
   }
   return {};
 }
