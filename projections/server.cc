@@ -225,7 +225,14 @@ void disk_ready(State& s, const ServerDiskReady& e, const Meta& m) {
 void disk_gone(State& s, const ServerDiskGone& e, const Meta& m) {
   Server& server = s.servers.edit(e.id);
   server.disk_gone = true;
-  failed(s, {.id = e.id, .reason = e.reason}, m);
+  server.status = ServerStatus::error;
+  server.fault = e.reason;
+  server.fault_ms = server.updated_ms = m.at_ms;
+  // A stop or reboot of a guest that runs on goes its way; what wished it up has failed.
+  const bool ends_here = server.task == TaskState::spawning || server.task == TaskState::powering_on || server.task == TaskState::rebuilding;
+  if (!ends_here) return;
+  settle_task(server, m);
+  finish_actions(s, e.id, e.reason, m);
 }
 
 void disk_found(State& s, const ServerDiskFound& e, const Meta& m) {

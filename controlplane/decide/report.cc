@@ -175,7 +175,12 @@ class ReportDecider {
     if (row->gone && seen.present) add(VolumeFound{.id = row->id});
     const bool was_ready = row->status == VolumeStatus::available || row->status == VolumeStatus::attaching ||
                            row->status == VolumeStatus::in_use || row->status == VolumeStatus::detaching;
-    if (was_ready && !row->gone && !seen.present && confirmed()) add(VolumeGone{.id = row->id, .reason = gone_words("its bytes are")});
+    if (was_ready && !row->gone && !seen.present && confirmed()) gone(*row);
+  }
+  void gone(const Volume& row) {
+    add(VolumeGone{.id = row.id, .reason = gone_words("its bytes are")});
+    if (row.status == VolumeStatus::attaching)  // nobody waits for what cannot come
+      add(VolumeDetaching{.id = row.id, .reason = gone_words("its bytes are"), .deadline_ms = at_ms_ + deadline::detach_ms});
   }
   std::string gone_words(const char* what) const {
     return fmt::format("{} gone from node {}: bring them back, or delete it", what, node_.name);
