@@ -158,8 +158,10 @@ void Controller::put_report_aside(Draft& draft, const Input& input, const Report
   const Node* node = state_.nodes.find(report.node);
   ports_.say(fmt::format("report {} of node {} at reports offset {} was put aside: {}. Keep a copy of it, and report it", report.number,
                          node ? node->name : report.node.str(), input.position.offset, why));
+  auto events = put_aside(state_, report);
+  if (events.empty()) return;  // of a former life: it counts for nobody
   add(draft, {.cause = Cause::report, .position = input.position, .node = report.node, .report = report.number,
-              .events = put_aside(state_, report)});
+              .events = std::move(events)});
 }
 
 const Controller::Passed* Controller::passed(const Draft& draft, NodeId node) const {

@@ -45,6 +45,7 @@ constexpr Reference all[] = {
     {"leftovers", "server", "servers", OnDelete::refused},
     {"usage", "project", "projects", OnDelete::together},
     {"node_use", "node", "nodes", OnDelete::stays},
+    {"node_reports", "node", "nodes", OnDelete::stays},
 };
 
 const Reference* listed(const char* table, const char* field) {

@@ -195,7 +195,8 @@ void Checker::check_spread(const Record& record, const State& state) {
     for (const auto& event : decision.events) {
       // What was free, or usable, only after that is no choice.
       if (event.is<ServerVacated>() || event.is<VolumeDeleted>() || event.is<VolumeFailed>() || event.is<NodeEnabledSet>() ||
-          event.is<NodeReturned>() || event.is<NodeStarted>() || event.is<ServerEvacuated>()) placed = nullptr;
+          event.is<NodeReturned>() || event.is<NodeStarted>() || event.is<NodeTroubled>() ||
+          event.is<NodeMeasured>() || event.is<ServerEvacuated>()) placed = nullptr;
       if (event.is<ServerPlaced>()) placed = &event.as<ServerPlaced>(), left = decision.node;
     }
   const Server* server = placed ? state.servers.find(placed->id) : nullptr;
