@@ -268,8 +268,9 @@ void Reconciler<Kind>::settle(Seq head) {
 
 // What to do next; what cannot be begun yet is skipped.
 template <class Kind>
-std::optional<typename Kind::Action> Reconciler<Kind>::plan(const Assignment& want, const Have& have, std::set<AnyId>& skip) {
-  lacking_.clear();
+std::optional<typename Kind::Action> Reconciler<Kind>::plan(const Assignment& want, const Have& have, std::set<AnyId>& skip,
+                                                           std::int64_t steady_ms) {
+  const auto before = std::exchange(lacking_, {});
   for (;;) {
     auto action = Kind::plan(want, have, skip);
     if constexpr (Kind::kind == AgentKind::compute) {
@@ -279,7 +280,10 @@ std::optional<typename Kind::Action> Reconciler<Kind>::plan(const Assignment& wa
       if (lacks) {
         Lacking& lacking = lacking_[Kind::key(*action)];
         lacking.since = Kind::since(*action);
+        const auto was = before.find(Kind::key(*action));
+        lacking.begun_ms = was == before.end() ? steady_ms : was->second.begun_ms;
         if (seen && seen->head >= lacking.since) lacking.words = fmt::format("its disk {} is not on this node", lacks->str());
+        else if (steady_ms - lacking.begun_ms >= silent_after_ms) lacking.words = "the storage agent of this node has not seen its disks";
         skip.insert(Kind::key(*action));
         continue;
       }
@@ -362,9 +366,9 @@ std::int64_t Reconciler<Kind>::act(const NodeView& view, const Have& have, const
   std::optional<Action> action;
   if constexpr (Kind::kind == AgentKind::storage) {
     if (view.void_since && board_.servers_settled() < view.void_since) return settle(0), steady_ms + confirm_wait_ms;
-    action = plan(view.void_since ? Kind::cleared(view.assignment, have) : view.assignment, have, skip);
+    action = plan(view.void_since ? Kind::cleared(view.assignment, have) : view.assignment, have, skip, steady_ms);
   } else {
-    action = plan(view.assignment, have, skip);
+    action = plan(view.assignment, have, skip, steady_ms);
   }
   if constexpr (Kind::kind == AgentKind::network)
     if (have.applied == network::present(view.assignment.network)) in_force_ = have.applied;

@@ -78,6 +78,7 @@ class Reconciler final : public AgentLoop {
   // Its disk was not seen; with words once it is certain that it is not there.
   struct Lacking {
     Seq since = 0;
+    std::int64_t begun_ms = 0;
     std::string words;
   };
 
@@ -94,7 +95,7 @@ class Reconciler final : public AgentLoop {
   void report(const NodeView& view, const Have& have, Seq realized, std::int64_t steady_ms);
   void report_trouble(const Error& error, const NodeView& view, std::int64_t steady_ms);
   void settle(Seq head);
-  std::optional<Action> plan(const Assignment& want, const Have& have, std::set<AnyId>& skip);
+  std::optional<Action> plan(const Assignment& want, const Have& have, std::set<AnyId>& skip, std::int64_t steady_ms);
   std::optional<Action> forced_step(const Assignment& want, const Have& have, std::int64_t steady_ms, std::int64_t& next) const;
   bool put_back(const Have& have, std::int64_t steady_ms, std::int64_t& next);
   std::int64_t act(const NodeView& view, const Have& have, const Confirmed& confirmed, std::int64_t steady_ms, std::int64_t next);

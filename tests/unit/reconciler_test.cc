@@ -216,6 +216,8 @@ TEST_CASE("a server is not started before its disks are seen, and says so when t
   rig.show();
   for (int i = 0; i < 50; ++i) rig.compute.step(rig.now);
   CHECK_FALSE((rig.runs(1) || rig.runs(2) || rig.runs(3)));  // nobody has looked yet
+  for (rig.now += 500; rig.now < 40'000; rig.now += 500) rig.board.confirm({rig.head, rig.now}), rig.compute.step(rig.now);
+  CHECK(rig.log.servers.at(Rig::server_id(1)).error.find("has not seen") != std::string::npos);
   rig.settle(1'000);
   CHECK(rig.runs(1));
   CHECK_FALSE(rig.runs(2));
