@@ -69,7 +69,9 @@ struct OwnMachine {
         mount("proc", "/proc", "proc", 0, nullptr) != 0 ||
         mount("run", "/run", "tmpfs", 0, "mode=755") != 0 || mount("sys", "/sys", "sysfs", 0, nullptr) != 0)
       give_up("mount");
-    for (const char* folder : {"/run/openvswitch", "/run/lock", "/run/test"}) mkdir(folder, 0755);
+    for (const char* folder : {"/run/openvswitch", "/run/lock", "/run/test", "/run/test/ovs"}) mkdir(folder, 0755);
+    // A file system of its own, so that a test can fill it.
+    if (mount("ovs", "/run/test/ovs", "tmpfs", 0, "size=32m") != 0) give_up("mount");
     auto netlink = Netlink::open();
     if (!netlink || !netlink->set_link("lo", std::nullopt, std::nullopt, true)) give_up("lo");
   }
@@ -331,9 +333,6 @@ OvsHost::OvsHost()
   config.database = "/run/test/ovs/conf.db";
   config.pid_dir = "/run/test/pid";
   config.log_dir = "/run/test/log";
-  // A file system of its own, so that a test can fill it.
-  mkdir("/run/test/ovs", 0755);
-  if (mount("none", "/run/test/ovs", "tmpfs", 0, "size=32m") != 0) FAIL("mount: " << std::strerror(errno));
   const auto is = ensure_ovs(supervisor_, config);
   if (!is) FAIL(is.error().text);
   REQUIRE(*is == OvsIs::ours);

@@ -159,7 +159,7 @@ ApiRig::ApiRig(Options options, void (*more)(Api&)) {
 }
 
 ApiRig::~ApiRig() {
-  stop_controller();
+  end_controller();
   projection->stop();
   api.reset();  // it stops its parts, so before them
   workers_.reset();
@@ -182,6 +182,13 @@ void ApiRig::start_controller() {
 }
 
 void ApiRig::stop_controller() {
+  end_controller();
+  std::promise<Status> folded;
+  projection->fresh([&folded](const Status& status) { folded.set_value(status); });
+  REQUIRE(folded.get_future().get());
+}
+
+void ApiRig::end_controller() {
   if (!leader_) return;
   {
     std::lock_guard lock(leader_->mutex);

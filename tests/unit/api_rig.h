@@ -65,7 +65,7 @@ class ApiRig {
   std::string add_project(std::string_view name, std::string_view role = "member");
 
   void start_controller();
-  void stop_controller();
+  void stop_controller();  // when it returns, the api has folded everything that it wrote
 
   std::string admin_token;
   cli::GenesisChoices genesis;
@@ -80,6 +80,7 @@ class ApiRig {
  private:
   std::future<Response> give(Request request, Headers headers);
   struct Leader;
+  void end_controller();
   reprise::testing::TemporaryFolder folder_;
   std::unique_ptr<PasswordPool> passwords_;
   std::unique_ptr<RateLimit> rate_;
