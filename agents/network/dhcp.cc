@@ -206,12 +206,16 @@ bool Dhcp::leased_to_another(const Told& told, const std::map<std::string, std::
   });
 }
 
-Status Dhcp::write_files(const NetworkWant& network, const std::string& hosts, const std::string& options) {
+// True: one of them was not as it should be.
+Result<bool> Dhcp::write_files(const NetworkWant& network, const std::string& hosts, const std::string& options) {
   const std::string where = folder(network.id);
-  for (const auto& [name, content] : {std::pair{"/opts", options}, {"/hosts", hosts}})
-    if (slurp(where + name) != content || !there(where + name))
-      if (auto written = replace_file(where + name, content); !written) return written;
-  return {};
+  bool changed = false;
+  for (const auto& [name, content] : {std::pair{"/opts", options}, {"/hosts", hosts}}) {
+    if (slurp(where + name) == content && there(where + name)) continue;
+    if (auto written = replace_file(where + name, content); !written) return written.error();
+    changed = true;
+  }
+  return changed;
 }
 
 Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*>& ports) {
@@ -219,7 +223,8 @@ Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*
   const DaemonSpec spec = daemon(network);
   if (!wants_dnsmasq(network)) {
     if (auto without = be_without(network.id); !without) return without;
-    return write_files(network, hosts, options);
+    const auto written = write_files(network, hosts, options);
+    return written ? Status{} : written.error();
   }
   const auto ran = Supervisor::running(spec.pid_file);
   Told told = told_[network.id];
@@ -237,13 +242,15 @@ Status Dhcp::serve(const NetworkWant& network, const std::vector<const PortWant*
   if (halted || folder_lost || leased_to_another(told, leases))
     if (auto stopped = halted ? supervisor_.stop(spec, halted_grace) : supervisor_.stop(spec); !stopped)
       return stopped;
-  if (auto written = write_files(network, hosts, options); !written) return written;
+  const auto written = write_files(network, hosts, options);
+  if (!written) return written.error();
   if (auto kept = supervisor_.keep(spec); !kept) return kept;
   const auto pid = supervisor_.pid(spec.name).value_or(0);
   const std::string files = options + "\n" + hosts;
   // One that was adopted may have missed a signal; one that the supervisor started meanwhile may have read
-  // what was there before: both are told once more.
+  // what was there before: both are told once more. So is one whose files were lost: it may have read just then.
   if (pid != told.pid) told = {.pid = pid};
+  if (*written) told.files.clear();
   if (pid != 0 && told.files != files) (void)supervisor_.signal(spec.name, SIGHUP);
   told.files = files;
   told.leases.merge(leases);

@@ -56,7 +56,7 @@ class Dhcp {
   std::string missing_devices(const NetworkWant& network) const;
   Result<bool> make_pair(const NetworkWant& network);
   Status set_up_devices(const NetworkWant& network);
-  Status write_files(const NetworkWant& network, const std::string& hosts, const std::string& options);
+  Result<bool> write_files(const NetworkWant& network, const std::string& hosts, const std::string& options);
   Status be_without(NetworkId network);  // no dnsmasq, no leg, no namespace
 
   std::string run_dir_;

@@ -334,6 +334,10 @@ TEST_CASE("what people do to it by hand is put right") {
   SECTION("the hosts file lost") {
     std::filesystem::remove(std::string(run_dir) + "/" + net1.id.str() + "/hosts");
   }
+  SECTION("the hosts file lost, and read just then") {
+    std::filesystem::remove(std::string(run_dir) + "/" + net1.id.str() + "/hosts");
+    for (const pid_t pid : dnsmasqs()) REQUIRE(kill(pid, SIGHUP) == 0);
+  }
 
   broken();
   agent.settle(want);
