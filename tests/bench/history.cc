@@ -67,6 +67,7 @@ class History {
     intend(draft, object, std::move(any));
   }
   void report(Draft& draft);
+  void say(Draft& draft, NodeId id, Observed observed);
   void see(const Server& row, Observed& seen);
   void see(const Volume& row, Observed& seen);
   void something(Draft& draft);
@@ -220,7 +221,7 @@ void History::see(const Volume& row, Observed& seen) {
                                                            .size_gib = row.size_gib}));
 }
 
-// Each node with something new says it; what is settled then is asked no more.
+// Each agent of each node with something new says it; what is settled then is asked no more.
 void History::report(Draft& draft) {
   std::map<NodeId, Observed> seen;
   std::erase_if(open_servers_, [&](const ServerId& id) {
@@ -242,20 +243,28 @@ void History::report(Draft& draft) {
     return false;
   });
   for (auto& [id, observed] : seen) {
-    const Node& node = state_.nodes.at(id);
-    Report said{.node = id, .incarnation = node.incarnation, .number = reports_taken(state_, node) + 1};
-    observed.realized = head.seq;
-    said.body.Set(std::move(observed));
-    auto verdict = decide(state_, said, draft.record.at_ms);
-    if (!verdict.take || verdict.events.empty()) continue;
-    Decision decision{.cause = Cause::report,
-                      .position = {Topic::reports, 0, 0},
-                      .node = id,
-                      .report = said.number,
-                      .events = std::move(verdict.events)};
-    fold_decision(state_, draft.frame, decision);
-    draft.record.decisions.push_back(std::move(decision));
+    Observed disks, ports;
+    disks.agent = wire::AgentKind::storage, disks.disks = std::move(observed.disks);
+    ports.agent = wire::AgentKind::network, ports.ports = std::move(observed.ports);
+    observed.agent = wire::AgentKind::compute;
+    for (auto* one : {&disks, &ports, &observed}) say(draft, id, std::move(*one));
   }
+}
+
+void History::say(Draft& draft, NodeId id, Observed observed) {
+  const Node& node = state_.nodes.at(id);
+  Report said{.node = id, .incarnation = node.incarnation, .number = reports_taken(state_, node) + 1};
+  observed.realized = head.seq;
+  said.body.Set(std::move(observed));
+  auto verdict = decide(state_, said, draft.record.at_ms);
+  if (!verdict.take || verdict.events.empty()) return;
+  Decision decision{.cause = Cause::report,
+                    .position = {Topic::reports, 0, 0},
+                    .node = id,
+                    .report = said.number,
+                    .events = std::move(verdict.events)};
+  fold_decision(state_, draft.frame, decision);
+  draft.record.decisions.push_back(std::move(decision));
 }
 
 void History::begin() {
