@@ -315,9 +315,10 @@ std::optional<typename Kind::Action> Reconciler<Kind>::forced_step(const Assignm
 template <class Kind>
 bool Reconciler<Kind>::put_back(const Have& have, std::int64_t steady_ms, std::int64_t& next) {
   if constexpr (Kind::kind == AgentKind::network) {
-    if (!in_force_ || (have.in_force && have.applied == *in_force_)) return false;
+    // Whatever this process applied, it applied at a confirmed head.
+    if (have.in_force || have.applied == network::Want{}) return false;
     if (waiting_now(steady_ms, next).contains({})) return false;
-    return begin({.step = network::Step::apply, .want = *in_force_}, steady_ms, false);
+    return begin({.step = network::Step::apply, .want = have.applied}, steady_ms, false);
   }
   return false;
 }
@@ -370,8 +371,6 @@ std::int64_t Reconciler<Kind>::act(const NodeView& view, const Have& have, const
   } else {
     action = plan(view.assignment, have, skip, steady_ms);
   }
-  if constexpr (Kind::kind == AgentKind::network)
-    if (have.applied == network::present(view.assignment.network)) in_force_ = have.applied;
   settle(!action && skip.empty() ? view.head : 0);
   if (auto forced = forced_step(view.assignment, have, steady_ms, next)) return begin(*forced, steady_ms, true), steady_ms;
   if (!action) {

@@ -113,7 +113,6 @@ class Reconciler final : public AgentLoop {
   std::map<AnyId, Action> done_;                   // carried out well, and not yet seen to be so
   std::map<AnyId, Lacking> lacking_;
   std::map<AnyId, std::int64_t> silent_since_ms_;
-  std::optional<network::Want> in_force_;          // the network's, at a confirmed head
   std::map<AnyId, typename Kind::Seen> reported_;
   std::vector<FenceSeen> reported_fences_;
   std::uint64_t reported_gib_ = 0;
