@@ -151,6 +151,8 @@ Bytes encode(const Intent& intent) {
   FlatBufferBuilder builder(512);
   const auto body = intent.body.Pack(builder);
   const auto request_id = builder.CreateString(intent.request_id);
+  const auto global_id = intent.global_request_id.empty() ? flatbuffers::Offset<flatbuffers::String>()
+                                                         : builder.CreateString(intent.global_request_id);
   const auto key = builder.CreateString(intent.key);
   const auto client = builder.CreateString(intent.client);
   const auto id = flatbuffers::Pack(intent.id);
@@ -159,7 +161,7 @@ Bytes encode(const Intent& intent) {
   const auto body_hash = flatbuffers::Pack(intent.body_hash);
   const auto object = flatbuffers::Pack(intent.object);
   builder.Finish(wire::CreateIntent(builder, &id, request_id, &user, &project, key, &body_hash, intent.sent_ms,
-                                    intent.expires_ms, client, &object, intent.body.type, body));
+                                    intent.expires_ms, client, &object, intent.body.type, body, global_id));
   return taken(builder);
 }
 
@@ -172,6 +174,7 @@ Result<Intent> decode_intent(std::string_view bytes) {
   Intent intent;
   intent.id = unpack(from.id());
   intent.request_id = text_of(from.request_id());
+  intent.global_request_id = text_of(from.global_request_id());
   intent.user = unpack(from.user());
   intent.project = unpack(from.project());
   intent.key = text_of(from.key());

@@ -78,6 +78,7 @@ class Event {
 struct Intent {
   IntentId id;
   std::string request_id;
+  std::string global_request_id;
   UserId user;
   ProjectId project;
   std::string key;

@@ -200,20 +200,47 @@ Value field_value(const TypeTable* type, std::size_t i, const std::uint8_t* at) 
   }
   Value list = vector_value(kind, at, ref);
   if (list.kind == Value::Kind::none) return list;
-  if (name == "metadata" || name == "properties") return paired(std::move(list));
+  if (name == "metadata" || name == "properties" || name == "properties_set") return paired(std::move(list));
   if (name == "counts") return counted(list);
   return list;
 }
 
+// Of an update the fields that it names (events/named.h); of anything else all.
+std::uint32_t named_in(const flatbuffers::Table* table, const TypeTable* type) {
+  for (std::size_t i = 0; i < type->num_elems; ++i)
+    if (std::string_view(type->names[i]) == "named")
+      return table->GetField<std::uint32_t>(flatbuffers::FieldIndexToOffset(static_cast<flatbuffers::voffset_t>(i)), ~0u);
+  return ~0u;
+}
+
+// What an update names in order to empty it.
+Value emptied(ElementaryType kind, bool is_repeating) {
+  if (is_repeating || kind == flatbuffers::ET_SEQUENCE) return Value::word("none");
+  if (kind == flatbuffers::ET_STRING) return Value::string("");
+  return Value::number(kind == flatbuffers::ET_BOOL ? "false" : "0");
+}
+
 Value table_value(const flatbuffers::Table* table, const TypeTable* type) {
   Value object = Value::object();
+  const auto named = named_in(table, type);
+  const auto shows = [&](std::size_t i) {
+    if (named == ~0u) return std::string_view(type->names[i]) != "named";
+    const std::string_view name = type->names[i];
+    // What is no field of the row: whose it is, and what is set, added and removed within one.
+    return i == 0 || name.ends_with("_set") || name.ends_with("_added") || name.ends_with("_removed") ||
+           (name != "named" && (named >> i & 1) != 0);
+  };
   for (std::size_t i = 0; i < type->num_elems; ++i) {
+    if (!shows(i)) continue;
     const auto* at =
         table->GetAddressOf(flatbuffers::FieldIndexToOffset(static_cast<flatbuffers::voffset_t>(i)));
     if (!at) continue;
     std::string name = type->names[i];
     if (name.ends_with('_')) name.pop_back();
-    object.add(std::move(name), field_value(type, i, at));
+    Value value = field_value(type, i, at);
+    if (value.kind == Value::Kind::none && i > 0 && named != ~0u && (named >> i & 1) != 0)
+      value = emptied(static_cast<ElementaryType>(type->type_codes[i].base_type), type->type_codes[i].is_repeating);
+    object.add(std::move(name), std::move(value));
   }
   return object;
 }
@@ -232,6 +259,15 @@ Value body_value(const Union& body, const TypeTable* types) {
 
 Value value_of(const Event& event) { return body_value(event.body(), wire::EventBodyTypeTable()); }
 Value value_of(const Intent& intent) { return body_value(intent.body, wire::IntentBodyTypeTable()); }
+
+Value seen(Value body, Hosts hosts) {
+  if (hosts == Hosts::shown) return body;
+  Value left = Value::object();
+  for (std::size_t i = 0; i < body.names.size(); ++i)
+    if (const auto& name = body.names[i]; name != "node" && name != "nodes" && name != "host")
+      left.add(name, std::move(body.values[i]));
+  return left;
+}
 
 // The name of the first field of a body's table, present or not.
 template <class Union>
@@ -376,16 +412,16 @@ AnyId subject(const Intent& intent) {
   return first_id(value_of(intent), first_field(intent.body, wire::IntentBodyTypeTable()));
 }
 
-std::string print_words(const Event& event, const NameOf& name_of) {
-  return line_of(event_name(event.type()), subject(event), value_of(event), name_of);
+std::string print_words(const Event& event, const NameOf& name_of, Hosts hosts) {
+  return line_of(event_name(event.type()), subject(event), seen(value_of(event), hosts), name_of);
 }
 
-std::string print_words(const Intent& intent, const NameOf& name_of) {
-  return line_of(intent_name(intent.type()), subject(intent), value_of(intent), name_of);
+std::string print_words(const Intent& intent, const NameOf& name_of, Hosts hosts) {
+  return line_of(intent_name(intent.type()), subject(intent), seen(value_of(intent), hosts), name_of);
 }
 
-std::string event_json(const Event& event) {
-  Value value = value_of(event);
+std::string event_json(const Event& event, Hosts hosts) {
+  Value value = seen(value_of(event), hosts);
   value.names.insert(value.names.begin(), "type");
   value.values.insert(value.values.begin(), Value::word(event_name(event.type())));
   return json_of(value);
@@ -398,6 +434,7 @@ std::string intent_json(const Intent& intent) {
   value.add("type", Value::word(intent_name(intent.type())));
   value.add("intent", Value::of(intent.id.as<AnyId>()));
   value.add("request_id", text(intent.request_id));
+  value.add("global_request_id", text(intent.global_request_id));
   value.add("user", Value::of(intent.user.as<AnyId>()));
   value.add("project", Value::of(intent.project.as<AnyId>()));
   value.add("key", text(intent.key));

@@ -15,12 +15,15 @@ namespace reprise {
 // A label for an id, or empty: then it is shown as a UUID.
 using NameOf = std::function<std::string(AnyId)>;
 
+// Of who may not know of hosts what names one is left out (not what a text says).
+enum class Hosts { shown, hidden };
+
 // "ServerPlaced 7d…01 node=5c…02 considered=3". The subject comes first, bare.
-std::string print_words(const Event& event, const NameOf& name_of = {});
-std::string print_words(const Intent& intent, const NameOf& name_of = {});
+std::string print_words(const Event& event, const NameOf& name_of = {}, Hosts hosts = Hosts::shown);
+std::string print_words(const Intent& intent, const NameOf& name_of = {}, Hosts hosts = Hosts::shown);
 
 // {"type":"ServerPlaced","id":"7d…01","node":"5c…02","considered":3}
-std::string event_json(const Event& event);
+std::string event_json(const Event& event, Hosts hosts = Hosts::shown);
 // {"type":"CreateServer","intent":…,"request_id":…,"user":…,"project":…,…,"body":{…}}
 std::string intent_json(const Intent& intent);
 

@@ -5,7 +5,8 @@
 namespace reprise::identity {
 
 void project_created(State& s, const ProjectCreated& e, const Meta& m) {
-  s.projects.insert({.id = e.id, .born = m.born, .name = e.name, .description = e.description, .enabled = e.enabled});
+  s.projects.insert({.id = e.id, .born = m.born, .name = e.name, .description = e.description, .enabled = e.enabled,
+                     .extra = e.extra});
 }
 
 void project_updated(State& s, const ProjectUpdated& e, const Meta&) {
@@ -13,6 +14,7 @@ void project_updated(State& s, const ProjectUpdated& e, const Meta&) {
   project.name = e.name;
   project.description = e.description;
   project.enabled = e.enabled;
+  if (!e.extra.empty()) project.extra = e.extra;
 }
 
 void project_deleted(State& s, const ProjectDeleted& e, const Meta&) {
@@ -27,7 +29,8 @@ void project_deleted(State& s, const ProjectDeleted& e, const Meta&) {
 
 void user_created(State& s, const UserCreated& e, const Meta& m) {
   s.users.insert({.id = e.id, .born = m.born, .name = e.name, .password_hash = e.password_hash, .enabled = e.enabled,
-                  .default_project = e.default_project, .email = e.email, .description = e.description});
+                  .default_project = e.default_project, .email = e.email, .description = e.description,
+                  .extra = e.extra});
 }
 
 void user_updated(State& s, const UserUpdated& e, const Meta& m) {
@@ -39,6 +42,7 @@ void user_updated(State& s, const UserUpdated& e, const Meta& m) {
   if (!e.password_hash.empty()) user.password_hash = e.password_hash;
   if (!e.password_hash.empty() || (user.enabled && !e.enabled)) user.tokens_from_ms = m.at_ms;
   user.enabled = e.enabled;
+  if (!e.extra.empty()) user.extra = e.extra;
 }
 
 void user_deleted(State& s, const UserDeleted& e, const Meta&) {
@@ -57,7 +61,7 @@ void user_deleted(State& s, const UserDeleted& e, const Meta&) {
 }
 
 void role_created(State& s, const RoleCreated& e, const Meta& m) {
-  s.roles.insert({.id = e.id, .born = m.born, .name = e.name, .description = e.description});
+  s.roles.insert({.id = e.id, .born = m.born, .name = e.name, .description = e.description, .extra = e.extra});
 }
 
 void role_deleted(State& s, const RoleDeleted& e, const Meta&) { s.roles.erase(e.id); }

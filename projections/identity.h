@@ -20,6 +20,7 @@ struct Project {
   std::string name;
   std::string description;
   bool enabled = false;
+  std::vector<std::string> extra;  // name, JSON, …
   bool operator==(const Project&) const = default;
 
   Key key() const { return id; }
@@ -27,6 +28,7 @@ struct Project {
   template <class S, class F>
   static void fields(S& s, F&& f) {
     f(1, "id", s.id), f(2, "born", s.born), f(3, "name", s.name), f(4, "description", s.description), f(5, "enabled", s.enabled);
+    f(6, "extra", s.extra);
   }
   template <class Emit>
   void indexes(Emit&& emit) const { emit(by_name, KeyWriter().word(name)); }
@@ -47,6 +49,7 @@ struct User {
   std::string email;
   std::string description;
   std::int64_t tokens_from_ms = 0; // log time of the last new password or disabling: what tokens rest on
+  std::vector<std::string> extra;  // name, JSON, …
   bool operator==(const User&) const = default;
 
   Key key() const { return id; }
@@ -55,7 +58,7 @@ struct User {
   static void fields(S& s, F&& f) {
     f(1, "id", s.id), f(2, "born", s.born), f(3, "name", s.name), f(4, "password_hash", s.password_hash);
     f(5, "enabled", s.enabled), f(6, "default_project", s.default_project), f(7, "email", s.email);
-    f(8, "description", s.description), f(9, "tokens_from_ms", s.tokens_from_ms);
+    f(8, "description", s.description), f(9, "tokens_from_ms", s.tokens_from_ms), f(10, "extra", s.extra);
   }
   template <class Emit>
   void indexes(Emit&& emit) const { emit(by_name, KeyWriter().word(name)); }
@@ -71,13 +74,14 @@ struct Role {
   Born born;
   std::string name;
   std::string description;
+  std::vector<std::string> extra;  // name, JSON, …
   bool operator==(const Role&) const = default;
 
   Key key() const { return id; }
   AnyId object() const { return id.as<AnyId>(); }
   template <class S, class F>
   static void fields(S& s, F&& f) {
-    f(1, "id", s.id), f(2, "born", s.born), f(3, "name", s.name), f(4, "description", s.description);
+    f(1, "id", s.id), f(2, "born", s.born), f(3, "name", s.name), f(4, "description", s.description), f(5, "extra", s.extra);
   }
   template <class Emit>
   void indexes(Emit&& emit) const { emit(by_name, KeyWriter().word(name)); }

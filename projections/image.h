@@ -10,6 +10,9 @@ namespace reprise {
 
 struct State;
 
+inline constexpr std::size_t image_properties_max = 128;
+inline constexpr std::size_t image_tags_max = 128;
+
 struct Image {
   using Key = ImageId;
   static constexpr std::uint8_t table = 15;

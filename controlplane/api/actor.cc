@@ -9,6 +9,10 @@
 namespace reprise::api {
 namespace {
 constexpr std::size_t known_max = 10'000;
+
+Error refuse(std::string why) {
+  return {Errc::denied, "The request you have made requires authentication: " + std::move(why)};
+}
 }  // namespace
 
 Rights rights_of(const View& view, UserId user_id, ProjectId project_id) {
@@ -65,11 +69,14 @@ Standing Standings::of(const View& now, UserId user_id, ProjectId project_id) {
   return standing;
 }
 
+std::optional<Error> refuse_token(const Keyring& keyring, std::string_view token, std::int64_t now_ms) {
+  if (token.empty()) return refuse("give a token in X-Auth-Token.");
+  const auto claims = open_token(keyring, token, static_cast<std::uint64_t>(now_ms));
+  return claims ? std::nullopt : std::optional(refuse(claims.error().text + "."));
+}
+
 Result<Actor> actor_of(const Keyring& keyring, Standings& standings, const View& now, std::string_view token,
                        std::int64_t wall_ms) {
-  const auto refuse = [](std::string why) {
-    return Error{Errc::denied, "The request you have made requires authentication: " + std::move(why)};
-  };
   if (token.empty()) return refuse("give a token in X-Auth-Token.");
   // A revocation is kept until log time passes the token's end: what log time says of that end counts, too.
   auto claims = open_token(keyring, token, static_cast<std::uint64_t>(std::max(wall_ms, now.at_ms())));

@@ -89,6 +89,9 @@ class Ask {
   const Request& request() const { return call_.request; }
   const Actor& actor() const { return actor_; }
   const View& view() const { return view_; }
+  // Under /at/: the state as it is now, beside the view, which is of then.
+  const View& present() const { return present_ ? *present_ : view_; }
+  bool past() const { return present_.has_value(); }
   // May the actor see what belongs to that project? If not, it is as good as absent: 404.
   bool sees(ProjectId owner) const { return actor_.rights.admin || (owner && owner == actor_.project); }
   // In the past things are not made again: this request was answered before and its answer is given again.
@@ -140,6 +143,7 @@ class Ask {
 
   Call call_;
   View view_;
+  std::optional<View> present_;
   Actor actor_;
   Mistakes mistakes_;
   Mistakes unheard_;  // what is missing in a body that could not be read

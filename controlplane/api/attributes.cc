@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json.hpp>
 
 namespace reprise::api {
 namespace {
 
-constexpr std::size_t list_max = 1000;
 constexpr std::string_view listing_keys[] = {"limit",    "marker",   "page_reverse",
                                              "sort_key", "sort_dir", "fields"};
 constexpr std::string_view no_tags_keys[] = {"tags", "tags-any"};
@@ -30,7 +30,10 @@ std::vector<std::string_view> filter_keys(Ask& ask, const std::vector<Attributes
     if (is_one_of(key, listing_keys) || is_one_of(key, any_tags_keys)) continue;
     if (std::find(style.ignored.begin(), style.ignored.end(), key) != style.ignored.end()) continue;
     if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
-    if (!is_one_of(key, no_tags_keys) && !rows.empty() && !rows.front().has(key))
+    const bool is_there = rows.empty() || std::any_of(rows.begin(), rows.end(), [&](const auto& row) { return row.has(key); });
+    // Keystone passes over what it does not know; neutron says so.
+    if (!is_there && style.identity_links) continue;
+    if (!is_there && !is_one_of(key, no_tags_keys))
       ask.mistakes().add(key, fmt::format("is no attribute of {} to filter by", style.plural));
     keys.push_back(key);
   }
@@ -57,8 +60,7 @@ void sort_rows(Ask& ask, std::vector<Attributes>& rows) {
   if (reverse) std::reverse(rows.begin(), rows.end());
 }
 
-void write_links(JsonWriter& json, Ask& ask, const std::vector<Attributes>& rows, const Page& page, bool more,
-                 const ListStyle& style) {
+void write_links(JsonWriter& json, Ask& ask, const std::vector<Attributes>& rows, bool more, const ListStyle& style) {
   const auto next = more && !rows.empty() ? ask.next_url(rows.back().id()) : std::string();
   if (style.identity_links) {
     json.object("links")
@@ -67,7 +69,7 @@ void write_links(JsonWriter& json, Ask& ask, const std::vector<Attributes>& rows
         .key("previous")
         .null()
         .end_object();
-  } else if (page.limited && !next.empty()) {
+  } else if (!next.empty()) {
     json.array((std::string(style.plural) + "_links").c_str());
     json.begin_object().field("rel", "next").field("href", next).end_object().end_array();
   }
@@ -97,6 +99,19 @@ Attributes& Attributes::json(const char* name, std::string json, std::string tex
 }
 Attributes& Attributes::also(const char* name, std::string text) {
   all_.push_back({name, Kind::hidden, {}, std::move(text)});
+  return *this;
+}
+
+Attributes& Attributes::extra(const std::vector<std::string>& all) {
+  for (std::size_t i = 0; i + 1 < all.size(); i += 2) {
+    if (has(all[i])) continue;
+    names_.push_back(std::make_shared<const std::string>(all[i]));
+    std::string text = all[i + 1];
+    if (const auto document = JsonDocument::parse(R"({"v":)" + text + "}"))
+      if (const auto* value = document->root().get_object().if_contains("v"); value && value->is_string())
+        text = std::string(value->get_string());
+    json(names_.back()->c_str(), all[i + 1], std::move(text));
+  }
   return *this;
 }
 
@@ -141,7 +156,7 @@ void Attributes::write(JsonWriter& json, const std::vector<std::string_view>& fi
 }
 
 Response list_response(Ask& ask, std::vector<Attributes> rows, const ListStyle& style) {
-  const auto page = ask.page(list_max);
+  const auto page = ask.page(SIZE_MAX);  // keystone and neutron have no limit of their own
   const auto keys = filter_keys(ask, rows, style);
   sort_rows(ask, rows);
   if (auto bad = ask.bad()) return std::move(*bad);
@@ -160,7 +175,7 @@ Response list_response(Ask& ask, std::vector<Attributes> rows, const ListStyle& 
   const auto fields = ask.queries("fields");
   for (const auto& row : rows) row.write(json, fields);
   json.end_array();
-  write_links(json, ask, rows, page, more, style);
+  write_links(json, ask, rows, more, style);
   json.end_object();
   return json_response(200, std::move(body));
 }

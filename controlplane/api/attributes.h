@@ -7,6 +7,7 @@
 //   ?fields=id&fields=name
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,8 @@ class Attributes {
   Attributes& number(const char* name, std::int64_t value);
   // Ready JSON; filtered by `text`, if it has one.
   Attributes& json(const char* name, std::string json, std::string text = {});
+  // What a client keeps under names of its own: name, JSON, name, JSON, …; none under a name that is there already.
+  Attributes& extra(const std::vector<std::string>& all);
   // Further values that the attribute's filter also takes (the addresses of a port).
   Attributes& also(const char* name, std::string text);
 
@@ -46,11 +49,12 @@ class Attributes {
   };
   const Attribute* find(std::string_view name) const;
   std::vector<Attribute> all_;
+  std::vector<std::shared_ptr<const std::string>> names_;  // of extra()
 };
 
 struct ListStyle {
   const char* plural = "";      // "networks"
-  bool identity_links = false;  // keystone's "links" object; else neutron's "networks_links" when limited
+  bool identity_links = false;  // keystone's "links" object; else neutron's "networks_links" when something is left off
   std::vector<std::string_view> ignored;  // query keys that are no filters, or were used already
 };
 

@@ -121,7 +121,7 @@ Plan update_set(Ask& ask) {
   for (const auto key : injected) nothing(key);
   fields.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
-  return Change(set_quota(*project, quota.limit), *project, [project = *project](Ask& ask) {
+  return Change(set_quota(*project, quota), *project, [project = *project](Ask& ask) {
     return print(ask, {}, quota_of(ask.view(), project), false);
   });
 }
@@ -129,10 +129,8 @@ Plan update_set(Ask& ask) {
 Plan reset_set(Ask& ask) {
   const auto project = ask.id<ProjectId>(0);
   if (auto refused = refuse_project(ask, project, true)) return std::move(*refused);
-  auto limits = quota_of(ask.view(), *project).limit;
-  for (const auto resource : {Resource::instances, Resource::cores, Resource::ram_mib, Resource::key_pairs})
-    of(limits, resource) = of(default_limits, resource);
-  return Change(set_quota(*project, limits), *project, [](Ask&) -> Plan { return Response(202); });
+  auto reset = unset_quota(*project, {Resource::instances, Resource::cores, Resource::ram_mib, Resource::key_pairs});
+  return Change(std::move(reset), *project, [](Ask&) -> Plan { return Response(202); });
 }
 
 Plan show_class(Ask& ask) {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "controlplane/api/hosts.h"
 #include "events/print.h"
 
 namespace reprise::api {
@@ -186,15 +187,19 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
     json.field("cause", cause_word(decision.cause));
     if (intent != nullptr) {
       json.object("intent").field("type", intent_name(intent->type())).field("id", intent->id.str());
-      if (actor_.rights.admin || intent->project == actor_.project)
-        json.field("request_id", intent->request_id)
-            .field("user", intent->user.hex())
-            .field("project", intent->project.hex());
+      if (actor_.rights.admin || intent->project == actor_.project) {
+        json.field("request_id", intent->request_id);
+        if (!intent->global_request_id.empty()) json.field("global_request_id", intent->global_request_id);
+        json.field("user", intent->user.hex()).field("project", intent->project.hex());
+      }
       json.end_object();
     }
     if (decision.node && actor_.rights.admin)
       json.field("node", decision.node.str()).field("report", decision.report);
-    json.key("event").raw(event_json(event)).end_object();
+    json.key("event");
+    if (actor_.rights.admin) json.raw(event_json(event));
+    else json.raw(without_hosts(api_.backend().view(), event_json(event, Hosts::hidden)));
+    json.end_object();
     lines.push_back('\n');
   }
 

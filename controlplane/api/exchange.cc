@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "controlplane/api/hosts.h"
 #include "controlplane/api/moment.h"
 #include "controlplane/api/refusals.h"
+#include "controlplane/decide/placement.h"
 
 namespace reprise::api {
 namespace {
@@ -65,16 +67,40 @@ const IntentRefused* refused(const Decision& decision) {
   return nullptr;
 }
 
-std::string base_of(const Call& call, const std::string& public_url) {
-  auto base = public_url.empty() ? "http://" + std::string(call.request.header("Host")) : public_url;
+// Never as the request's Host says: whoever can have a client send one would be in its catalog.
+std::string base_of(const Request& request, const std::string& public_url) {
+  auto base = public_url.empty() ? "http://" + request.served_at : public_url;
   // As the client wrote it: it must come back to the same moment.
-  if (!call.at) return base;
+  if (request.segments.size() < 2 || request.segments[0] != "at") return base;
   base += "/at/";
-  for (const char c : call.request.segments[1]) base.push_back(c == ' ' ? 'T' : c);
+  for (const char c : request.segments[1]) base.push_back(c == ' ' ? 'T' : c);
   return base;
 }
 
+Response unauthenticated(const Api& api, const Request& request, Service service, const std::string& why) {
+  auto answer = error_response(service, 401, why, request.header("Accept"));
+  answer.header("WWW-Authenticate", fmt::format("Keystone uri=\"{}/identity\"", base_of(request, api.config().public_url)));
+  return answer;
+}
+
+// Which node is why not is for admins.
+std::string text_for(const Ask& ask, const IntentRefused& event) {
+  if (!ask.actor().rights.admin) return without_hosts(ask.view(), event.text);
+  auto text = event.text;
+  for (const auto& verdict : event.nodes) {
+    const auto node = ask.view().find<Node>(verdict.node);
+    text += fmt::format(" {}: {}.", node ? node->name : verdict.node.str(),
+                        placement_reason_text(static_cast<PlacementReason>(verdict.reason)));
+  }
+  return text;
+}
+
 }  // namespace
+
+std::optional<Response> refuse_unauthenticated(const Api& api, const Request& head, Service service) {
+  const auto why = refuse_token(api.keyring(), head.header("X-Auth-Token"), api.backend().now_ms());
+  return why ? std::optional(unauthenticated(api, head, service, why->text)) : std::nullopt;
+}
 
 Exchange::Exchange(Api& api, std::shared_ptr<const Route> route, Call call, Responder responder)
     : api_(api),
@@ -82,7 +108,7 @@ Exchange::Exchange(Api& api, std::shared_ptr<const Route> route, Call call, Resp
       responder_(std::move(responder)),
       ask_(std::move(call), api.backend().view()) {
   ask_.now_ms_ = api.backend().now_ms();
-  ask_.base_ = base_of(ask_.call_, api.config().public_url);
+  ask_.base_ = base_of(ask_.request(), api.config().public_url);
   if (!route_->write) return;
   intent_ = random_id().as<IntentId>();
   ask_.seed_ = intent_;
@@ -91,6 +117,8 @@ Exchange::Exchange(Api& api, std::shared_ptr<const Route> route, Call call, Resp
 void Exchange::begin() {
   // What needs no token, in the past too, says nothing of the state.
   if (route_->need == Need::nothing && !route_->write && !(ask_.call_.at && route_->present)) return run();
+  if (route_->need != Need::nothing)  // before the log is asked: who has no token costs next to nothing
+    if (auto refused = refuse_unauthenticated(api_, ask_.request(), ask_.call_.service)) return finish(std::move(*refused));
   api_.backend().fresh([self = shared_from_this(), asked = std::this_thread::get_id()](const Status& status) {
     self->go_on(asked, [self, status] { self->admit(status); });
   });
@@ -153,11 +181,7 @@ std::optional<Response> Exchange::read_key() {
 std::optional<Response> Exchange::authorize() {
   if (route_->need == Need::nothing) return std::nullopt;
   auto actor = actor_of(api_.keyring(), api_.standings(), ask_.view_, ask_.request().header("X-Auth-Token"), ask_.now_ms_);
-  if (!actor) {
-    auto answer = ask_.error(401, actor.error().text);
-    answer.header("WWW-Authenticate", fmt::format("Keystone uri=\"{}\"", ask_.url("/identity")));
-    return answer;
-  }
+  if (!actor) return unauthenticated(api_, ask_.request(), ask_.call_.service, actor.error().text);
   ask_.actor_ = std::move(*actor);
   if (has(ask_.actor_.rights, route_->need)) return std::nullopt;
   if (!ask_.actor_.project)
@@ -186,7 +210,7 @@ std::optional<Response> Exchange::go_back() {
   if (route_->write) return std::nullopt;  // a token: for the past, but of the present
   auto view = api_.backend().view_at(*seq);
   if (!view) return ask_.error(moment_status(view.error().code), view.error().text);
-  ask_.view_ = std::move(*view);
+  ask_.present_ = std::exchange(ask_.view_, std::move(*view));
   return std::nullopt;
 }
 
@@ -213,6 +237,7 @@ Intent Exchange::intent_of(Change& change) {
   Intent intent;
   intent.id = intent_;
   intent.request_id = ask_.call_.request_id;
+  intent.global_request_id = ask_.call_.global_request_id;
   intent.user = ask_.actor_.user;
   intent.project = change.project ? change.project : ask_.actor_.project;
   intent.key = key();
@@ -284,7 +309,7 @@ Response Exchange::refusal(const IntentRefused& event) {
   const auto why = static_cast<Refusal>(event.refusal);
   const bool own = !change_->object || event.object == change_->object;
   const int status = refusal_status(ask_.call_.service, why, own);
-  auto answer = ask_.error(status, event.text, neutron_type(why, type_));
+  auto answer = ask_.error(status, text_for(ask_, event), neutron_type(why, type_));
   if (status == 429 || status == 503) answer.header("Retry-After", retry_after_s);
   return answer;
 }

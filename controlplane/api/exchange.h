@@ -21,6 +21,10 @@ struct Route {
   Handle handle;
 };
 
+// 401 of a request whose token nothing in the state could make good. Cheap: before its body is read, and before the log is
+// asked.
+std::optional<Response> refuse_unauthenticated(const Api& api, const Request& head, Service service);
+
 class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
   Exchange(Api& api, std::shared_ptr<const Route> route, Call call, Responder responder);

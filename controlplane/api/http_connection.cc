@@ -51,8 +51,9 @@ void Connection::start(bool busy) {
     unread_ = true;
     auto response = loop_->handler.refuse(
         parser_->request, 503,
-        fmt::format("{} connections are open, no more are taken: close idle ones or try again in a second",
-                    loop_->config.connections_max));
+        fmt::format("no more connections are taken (at most {} in all, {} of one address): close idle ones or try again in a "
+                    "second",
+                    loop_->config.connections_max, loop_->config.connections_a_source_max));
     response.header("Retry-After", "1");
     response.close = true;
     return send(std::move(response));
@@ -180,6 +181,7 @@ bool Connection::head_done() {
   head_only_ = parser_->request.method == Method::head;
   keep_ = parser_->keep_alive() && !loop_->stopping;
   parser_->request.client = client_;
+  parser_->request.served_at = served_at_;
   if (!parser_->check_head()) {
     refuse(parser_->refusal, parser_->why);
     return false;
@@ -187,6 +189,10 @@ bool Connection::head_done() {
   if (parser_->is_done()) {
     dispatch(nullptr);
     return true;
+  }
+  if (auto answer = loop_->handler.before_body(parser_->request)) {
+    refuse(std::move(*answer));
+    return false;
   }
   parser_->eager(true);
   const auto plan = loop_->handler.plan(parser_->request);
@@ -252,10 +258,13 @@ void Connection::dispatch(std::shared_ptr<Upload> upload) {
 }
 
 void Connection::refuse(int status, std::string text) {
+  refuse(loop_->handler.refuse(parser_->request, status, std::move(text)));
+}
+
+void Connection::refuse(Response response) {
   ++loop_->counters->refused;
   ++exchange_;
   unread_ = true;
-  auto response = loop_->handler.refuse(parser_->request, status, std::move(text));
   response.close = true;
   send(std::move(response));
 }

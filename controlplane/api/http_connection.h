@@ -11,7 +11,9 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <chrono>
 #include <ctime>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -27,8 +29,27 @@ using boost::system::error_code;
 using tcp = asio::ip::tcp;
 using Clock = std::chrono::steady_clock;
 
+// How many connections each address has open.
+class Sources {
+ public:
+  std::uint32_t enter(const std::string& address) {
+    const std::lock_guard lock(mutex_);
+    return ++open_[address];
+  }
+  void leave(const std::string& address) {
+    const std::lock_guard lock(mutex_);
+    const auto at = open_.find(address);
+    if (at != open_.end() && --at->second == 0) open_.erase(at);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::uint32_t> open_;
+};
+
 struct Counters {
   std::atomic<std::uint64_t> accepted{0}, open{0}, busy{0}, requests{0}, refused{0}, too_slow{0};
+  Sources sources;
 };
 
 // Beast's parser, filling our Request without a container in between.
@@ -101,11 +122,18 @@ struct Loop {
 //   head ────────────▶ handling ───────▶ sending ──────────────▶ head, lingering or closed
 class Connection final : public AnswerTarget, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<Loop> loop, tcp::socket socket, std::string client)
-      : loop_(std::move(loop)), socket_(std::move(socket)), timer_(loop_->io), client_(std::move(client)) {
+  Connection(std::shared_ptr<Loop> loop, tcp::socket socket, std::string client, std::string served_at)
+      : loop_(std::move(loop)),
+        socket_(std::move(socket)),
+        timer_(loop_->io),
+        client_(std::move(client)),
+        served_at_(std::move(served_at)) {
     ++loop_->counters->open;
   }
-  ~Connection() override { --loop_->counters->open; }
+  ~Connection() override {
+    --loop_->counters->open;
+    loop_->counters->sources.leave(address_of(client_));
+  }
 
   void start(bool busy);
   void stop_when_done();
@@ -125,6 +153,7 @@ class Connection final : public AnswerTarget, public std::enable_shared_from_thi
   int failure(const error_code& ec, std::string& why) const;
   void dispatch(std::shared_ptr<Upload> upload);
   void refuse(int status, std::string text);
+  void refuse(Response response);
 
   void read_more();
   void on_read(const error_code& ec, std::size_t count);
@@ -154,6 +183,7 @@ class Connection final : public AnswerTarget, public std::enable_shared_from_thi
   tcp::socket socket_;
   asio::steady_timer timer_;
   const std::string client_;
+  const std::string served_at_;
 
   State state_ = State::head;
   bool in_process_ = false;

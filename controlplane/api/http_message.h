@@ -51,6 +51,7 @@ class Request {
   std::vector<std::string> segments;                       // of the path, decoded, empty ones left out
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order; a key may come twice
   std::string client;                                      // address:port
+  std::string served_at;                                   // the same of ours: where the client reached this server
   bool http_1_1 = true;
   std::string body;                // whole, unless the plan said stream
   std::shared_ptr<Upload> upload;  // only then
@@ -73,6 +74,9 @@ class Request {
   std::string text_;  // all headers' bytes: offsets survive a move, views would not
   std::vector<Slot> headers_;
 };
+
+// Without the port.
+inline std::string address_of(std::string_view client) { return std::string(client.substr(0, client.rfind(':'))); }
 
 // Percent-decoding of one path segment or query part; nothing when it is malformed, not UTF-8, or holds
 // a control character.
@@ -174,7 +178,9 @@ struct BodyPlan {
 class Handler {
  public:
   virtual ~Handler() = default;
-  // Called when the head is in and a body follows.
+  // Called when the head is in and a body follows. An answer: no byte of the body is kept, and the connection ends.
+  virtual std::optional<Response> before_body(const Request& /*head*/) { return std::nullopt; }
+  // Called then.
   virtual BodyPlan plan(const Request& head) = 0;
   // Called when the body is in (or, if streamed, when it can be asked for).
   virtual void handle(Request request, Responder responder) = 0;

@@ -96,6 +96,12 @@ const std::string& Loop::date_line() {
 
 namespace {
 
+// As it stands in a URL (RFC 3986, 3.2).
+std::string authority_of(const tcp::endpoint& endpoint) {
+  const auto address = endpoint.address();
+  return fmt::format(fmt::runtime(address.is_v6() ? "[{}]:{}" : "{}:{}"), address.to_string(), endpoint.port());
+}
+
 class Server final : public HttpServer {
  public:
   Server(const ServerConfig& config, Handler& handler) : counters_(std::make_shared<Counters>()) {
@@ -211,17 +217,22 @@ class Server final : public HttpServer {
   void take(const std::shared_ptr<Loop>& loop, tcp::socket socket) {
     error_code ec;
     const auto peer = socket.remote_endpoint(ec);
+    const auto own = ec ? tcp::endpoint() : socket.local_endpoint(ec);
     if (!ec) socket.non_blocking(true, ec);
     if (!ec) socket.set_option(tcp::no_delay(true), ec);
     if (!ec) socket.set_option(asio::socket_base::keep_alive(true), ec);
     if (ec) return;  // it is gone already
     ++counters_->accepted;
     const auto open = counters_->open.load();
-    const auto most = loop->config.connections_max;
-    if (open >= most + 64) return void(++counters_->busy);  // beyond telling: closed without a word
-    auto connection = std::make_shared<Connection>(
-        loop, std::move(socket), fmt::format("{}:{}", peer.address().to_string(), peer.port()));
-    asio::post(loop->io, [connection, busy = open >= most] { connection->start(busy); });
+    const auto most = loop->config.connections_max, most_of_one = loop->config.connections_a_source_max;
+    const auto address = peer.address().to_string();
+    const auto its_own = counters_->sources.enter(address);
+    if (open >= most + 64 || its_own > most_of_one + 64) {  // beyond telling: closed without a word
+      counters_->sources.leave(address);
+      return void(++counters_->busy);
+    }
+    auto connection = std::make_shared<Connection>(loop, std::move(socket), fmt::format("{}:{}", address, peer.port()), authority_of(own));
+    asio::post(loop->io, [connection, busy = open >= most || its_own > most_of_one] { connection->start(busy); });
   }
 
   const std::shared_ptr<Counters> counters_;

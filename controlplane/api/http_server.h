@@ -25,6 +25,7 @@ struct ServerConfig {
   std::uint16_t port = 8700;  // 0: any free one
   int threads = 2;            // I/O threads
   std::uint32_t connections_max = 4096;
+  std::uint32_t connections_a_source_max = 3072;  // of one address: others get in beside it
   std::uint32_t target_bytes_max = 8 * 1024;
   std::uint32_t head_bytes_max = 32 * 1024;  // request line and headers together
   std::uint32_t headers_max = 100;

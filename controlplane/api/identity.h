@@ -43,4 +43,7 @@ void register_projects(Api& api);
 void register_users(Api& api);
 void register_roles(Api& api);
 
+// Keystone keeps what it does not know of users, projects and roles, and shows it again (its `extra`).
+std::vector<std::string> take_extra(Fields& fields);
+
 }  // namespace reprise::api

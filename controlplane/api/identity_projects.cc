@@ -2,12 +2,14 @@
 
 #include "controlplane/api/catalog.h"
 #include "controlplane/api/identity.h"
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
 
 constexpr std::size_t name_chars_max = 64;
 constexpr std::size_t description_chars_max = 1024;
+constexpr std::size_t extra_entries_max = 64, extra_bytes_max = 16 * 1024;
 
 void write_version(JsonWriter& json, const Ask& ask) {
   json.begin_object().field("id", "v3.14").field("status", "stable").field("updated", "2020-04-07T00:00:00Z");
@@ -109,6 +111,7 @@ Plan create_project(Ask& ask, Api& api) {
       .description = project.optional_text("description", 0, description_chars_max).value_or(""),
       .enabled = project.optional_boolean("enabled").value_or(true)};
   take_project_rest(project);
+  intent.extra = take_extra(project);
   project.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   const auto id = intent.id;
@@ -127,13 +130,13 @@ Plan update_project(Ask& ask) {
   if (!row) return not_found(ask, "project", ask.param(0));
   Fields body = ask.body();
   Fields project = body.object("project");
-  UpdateProject intent{
-      .id = *id,
-      .name = project.optional_string("name", 1, name_chars_max).value_or(row->name),
-      .description =
-          project.optional_text("description", 0, description_chars_max).value_or(row->description),
-      .enabled = project.optional_boolean("enabled").value_or(row->enabled)};
+  using Named = wire::UpdateProjectNamed;
+  UpdateProject intent{.id = *id, .named = 0};
+  name_if(intent, Named::VT_NAME, intent.name, project.optional_string("name", 1, name_chars_max));
+  name_if(intent, Named::VT_DESCRIPTION, intent.description, project.optional_text("description", 0, description_chars_max));
+  name_if(intent, Named::VT_ENABLED, intent.enabled, project.optional_boolean("enabled"));
   take_project_rest(project);
+  intent.extra_set = take_extra(project);
   project.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   return Change(std::move(intent), *id, [id = *id](Ask& ask) { return show(ask, id, 200); });
@@ -180,7 +183,12 @@ Attributes project_row(const Ask& ask, const Project& project) {
       .flag("is_domain", false)
       .json("tags", "[]")
       .json("options", "{}")
-      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/projects/" + project.id.hex())));
+      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/projects/" + project.id.hex())))
+      .extra(project.extra);
+}
+
+std::vector<std::string> take_extra(Fields& fields) {
+  return fields.rest(extra_entries_max, extra_bytes_max, {"id", "links", "password_expires_at", "domain", "roles"});
 }
 
 std::optional<Project> project_by_name(const View& view, std::string_view name) {

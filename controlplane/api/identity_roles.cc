@@ -19,7 +19,8 @@ Attributes role_row(const Ask& ask, const Role& role) {
       .json("domain_id", "null")
       .text("description", role.description)
       .json("options", "{}")
-      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/roles/" + role.id.hex())));
+      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/roles/" + role.id.hex())))
+      .extra(role.extra);
 }
 
 Response show(Ask& ask, RoleId id, int status) {
@@ -47,6 +48,7 @@ Plan create_role(Ask& ask) {
                     .description = role.optional_text("description", 0, description_chars_max).value_or("")};
   take_domain_id(role);
   role.ignore("options");
+  intent.extra = take_extra(role);
   role.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   const auto id = intent.id;

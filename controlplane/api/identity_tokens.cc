@@ -219,7 +219,8 @@ Plan create_token(Ask& ask, Api& api) {
           if (!right || !may) return resume(ask.error(401, unauthorized));
           resume(issue(ask, api, ask.view(), *user, scope, nullptr));
         };
-        if (api.passwords().verify(login.password, hash, verified)) return;
+        const PasswordPool::Asker asker{login.user_id.value_or(login.user_name.value_or("")), address_of(ask.request().client)};
+        if (api.passwords().verify(asker, login.password, hash, verified)) return;
         auto busy = ask.error(503, "Too many passwords wait to be checked: try again in a second.");
         busy.header("Retry-After", "1");
         resume(std::move(busy));

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "controlplane/api/identity.h"
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
@@ -71,6 +72,7 @@ Plan create_user(Ask& ask, Api& api) {
   auto password = user.optional_text("password", 1, password_chars_max);
   take_domain_id(user);
   user.ignore("options");
+  intent.extra = take_extra(user);
   user.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   return with_password<CreateUser>(
@@ -82,32 +84,25 @@ Plan create_user(Ask& ask, Api& api) {
       ask);
 }
 
-UpdateUser as_it_is(const User& row) {
-  return {.id = row.id,
-          .name = row.name,
-          .enabled = row.enabled,
-          .default_project = row.default_project,
-          .email = row.email,
-          .description = row.description};
-}
-
 Plan update_user(Ask& ask, Api& api) {
   const auto id = ask.id<UserId>(0);
   const auto row = id ? ask.view().find<User>(*id) : std::nullopt;
   if (!row) return not_found(ask, "user", ask.param(0));
   Fields body = ask.body();
   Fields user = body.object("user");
-  auto intent = as_it_is(*row);
-  if (auto name = user.optional_string("name", 1, name_chars_max)) intent.name = std::move(*name);
-  if (const auto enabled = user.optional_boolean("enabled")) intent.enabled = *enabled;
+  using Named = wire::UpdateUserNamed;
+  UpdateUser intent{.id = row->id, .named = 0};
+  name_if(intent, Named::VT_NAME, intent.name, user.optional_string("name", 1, name_chars_max));
+  name_if(intent, Named::VT_ENABLED, intent.enabled, user.optional_boolean("enabled"));
   if (const auto project = user.optional_id("default_project_id"))
-    intent.default_project = project->as<ProjectId>();
-  if (auto email = user.optional_string("email", 0, 255)) intent.email = std::move(*email);
-  if (auto text = user.optional_text("description", 0, description_chars_max))
-    intent.description = std::move(*text);
+    name(intent, Named::VT_DEFAULT_PROJECT, intent.default_project, project->as<ProjectId>());
+  name_if(intent, Named::VT_EMAIL, intent.email, user.optional_string("email", 0, 255));
+  name_if(intent, Named::VT_DESCRIPTION, intent.description, user.optional_text("description", 0, description_chars_max));
   auto password = user.optional_text("password", 1, password_chars_max);
+  if (password) intent.named |= bit_of(Named::VT_PASSWORD_HASH);
   take_domain_id(user);
   user.ignore("options");
+  intent.extra_set = take_extra(user);
   user.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   return with_password<UpdateUser>(
@@ -137,7 +132,7 @@ Plan change_password(Ask& ask, Api& api) {
     const auto next = [&api, &ask, password, row, project, resume](bool right) {
       if (!right) return resume(ask.error(401, "The original password is not right."));
       resume(with_password<UpdateUser>(
-          api, password, as_it_is(row),
+          api, password, UpdateUser{.id = row.id, .named = bit_of(wire::UpdateUserNamed::VT_PASSWORD_HASH)},
           [project](Ask&, UpdateUser made) -> Plan {
             const auto id = made.id;
             Change change(std::move(made), id, [](Ask&) { return Response(204); });
@@ -146,7 +141,7 @@ Plan change_password(Ask& ask, Api& api) {
           },
           ask));
     };
-    if (api.passwords().verify(old, row.password_hash, next)) return;
+    if (api.passwords().verify({row.id.hex(), address_of(ask.request().client)}, old, row.password_hash, next)) return;
     auto busy = ask.error(503, "Too many passwords wait to be checked: try again in a second.");
     busy.header("Retry-After", "1");
     resume(std::move(busy));
@@ -168,7 +163,7 @@ Attributes user_row(const Ask& ask, const User& user) {
   if (user.default_project) row.text("default_project_id", user.default_project.hex());
   if (!user.email.empty()) row.text("email", user.email);
   if (!user.description.empty()) row.text("description", user.description);
-  return row.json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/users/" + user.id.hex())));
+  return row.json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/users/" + user.id.hex()))).extra(user.extra);
 }
 
 std::optional<User> user_by_name(const View& view, std::string_view name) {

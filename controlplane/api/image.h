@@ -28,8 +28,6 @@ std::optional<Visibility> parse_visibility(std::string_view word);
 void write_image(JsonWriter& json, const Image& image);
 Plan print_image(Ask& ask, ImageId id, int status);
 
-inline constexpr std::size_t image_properties_max = 128;
-inline constexpr std::size_t image_tags_max = 128;
 inline constexpr std::size_t image_property_chars_max = 65535;
 // "container_format"s that exist here.
 inline constexpr std::string_view container_formats[] = {"bare", "ami", "aki", "ari"};

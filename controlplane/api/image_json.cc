@@ -58,9 +58,20 @@ std::string check_formats(std::string_view disk, std::string_view container) {
   return {};
 }
 
+namespace {
+
+bool is_open(const Image& image) {
+  return image.visibility == Visibility::public_ || image.visibility == Visibility::community;
+}
+
+}  // namespace
+
+// Open to everybody then, and still: who may look at the past is who may look now and might then (design, 3).
 bool sees_image(const Ask& ask, const Image& image) {
-  return image.visibility == Visibility::public_ || image.visibility == Visibility::community ||
-         ask.sees(image.project);
+  if (ask.sees(image.project)) return true;
+  if (!is_open(image) || !ask.past()) return is_open(image);
+  const auto now = ask.present().find<Image>(image.id);
+  return now && now->born == image.born && is_open(*now);
 }
 
 std::optional<Image> seen_image(Ask& ask) {

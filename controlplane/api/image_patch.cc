@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "controlplane/api/utf8.h"
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
@@ -33,7 +34,8 @@ std::optional<std::string> name_of(std::string_view path) {
 
 class Patch {
  public:
-  Patch(Ask& ask, UpdateImage& image) : ask_(ask), image_(image) {}
+  Patch(Ask& ask, const Image& image)
+      : ask_(ask), properties_(image.properties), image_{.id = image.id, .named = 0} {}
 
   std::optional<Response> apply(const json::value& operation) {
     const auto* object = operation.if_object();
@@ -61,6 +63,7 @@ class Patch {
     }
     return set_property(verb, *name, value);
   }
+  UpdateImage done() { return std::move(image_); }
 
  private:
   // Wraps the value so that it is read under the same rules as in a create.
@@ -74,34 +77,35 @@ class Patch {
     return std::nullopt;
   }
 
-  void read(Fields& fields, const std::string& name) {
-    if (name == "name") image_.name = fields.optional_string(name, 0, 255).value_or("");
-    else if (name == "visibility")
-      image_.visibility =
-          parse_visibility(fields.word(name, {"shared", "private", "public", "community"})).value();
-    else if (name == "protected") image_.protected_ = fields.boolean(name);
-    else if (name == "min_disk")
-      image_.min_disk_gib = static_cast<std::uint64_t>(fields.integer(name, 0, 64 * 1024));
-    else if (name == "min_ram")
-      image_.min_ram_mib = static_cast<std::uint64_t>(fields.integer(name, 0, 16 * 1024 * 1024));
-    else if (name == "disk_format") image_.disk_format = fields.optional_string(name, 0, 32).value_or("");
-    else if (name == "container_format")
-      image_.container_format = fields.optional_string(name, 0, 32).value_or("");
-    else if (name == "os_hidden" && fields.boolean(name))
-      fields.fail(name, "images are not hidden here: it must be false");
-    else if (name == "tags") set_tags(fields.strings(name, image_tags_max, 1, 255));
+  void read(Fields& fields, const std::string& key) {
+    using Named = wire::UpdateImageNamed;
+    const auto text = [&](std::size_t chars_max) { return fields.optional_string(key, 0, chars_max).value_or(""); };
+    const auto number = [&](std::int64_t max) { return static_cast<std::uint64_t>(fields.integer(key, 0, max)); };
+    if (key == "name") name(image_, Named::VT_NAME, image_.name, text(255));
+    else if (key == "visibility")
+      name(image_, Named::VT_VISIBILITY, image_.visibility,
+           parse_visibility(fields.word(key, {"shared", "private", "public", "community"})).value());
+    else if (key == "protected") name(image_, Named::VT_PROTECTED_, image_.protected_, fields.boolean(key));
+    else if (key == "min_disk") name(image_, Named::VT_MIN_DISK_GIB, image_.min_disk_gib, number(64 * 1024));
+    else if (key == "min_ram") name(image_, Named::VT_MIN_RAM_MIB, image_.min_ram_mib, number(16 * 1024 * 1024));
+    else if (key == "disk_format") name(image_, Named::VT_DISK_FORMAT, image_.disk_format, text(32));
+    else if (key == "container_format") name(image_, Named::VT_CONTAINER_FORMAT, image_.container_format, text(32));
+    else if (key == "os_hidden" && fields.boolean(key))
+      fields.fail(key, "images are not hidden here: it must be false");
+    else if (key == "tags")
+      name(image_, Named::VT_TAGS, image_.tags, without_repeats(fields.strings(key, image_tags_max, 1, 255)));
   }
 
-  void set_tags(std::vector<std::string> tags) {
-    image_.tags.clear();
-    for (auto& tag : tags)
-      if (std::find(image_.tags.begin(), image_.tags.end(), tag) == image_.tags.end())
-        image_.tags.push_back(std::move(tag));
+  static std::vector<std::string> without_repeats(const std::vector<std::string>& all) {
+    std::vector<std::string> once;
+    for (const auto& one : all)
+      if (std::find(once.begin(), once.end(), one) == once.end()) once.push_back(one);
+    return once;
   }
 
   std::optional<Response> set_property(std::string_view verb, const std::string& name,
                                        const json::value* value) {
-    auto& all = image_.properties;
+    auto& all = properties_;
     std::size_t at = 0;
     while (at + 1 < all.size() && all[at] != name) at += 2;
     const bool there = at + 1 < all.size();
@@ -109,6 +113,8 @@ class Patch {
     if (verb == "remove") {
       all.erase(all.begin() + static_cast<std::ptrdiff_t>(at),
                 all.begin() + static_cast<std::ptrdiff_t>(at + 2));
+      forget(name);
+      image_.properties_removed.push_back(name);
       return std::nullopt;
     }
     if (count_characters(name) > 255) return ask_.error(400, "Names of properties have 1 to 255 characters.");
@@ -120,27 +126,28 @@ class Patch {
     else if (all.size() / 2 >= image_properties_max)
       return ask_.error(413, fmt::format("An image has at most {} properties.", image_properties_max));
     else all.push_back(name), all.emplace_back(text_of(*text));
+    forget(name);
+    image_.properties_set.push_back(name), image_.properties_set.emplace_back(text_of(*text));
     return std::nullopt;
   }
 
+  // What an earlier operation asked of it.
+  void forget(const std::string& name) {
+    std::erase(image_.properties_removed, name);
+    auto& set = image_.properties_set;
+    for (std::size_t at = 0; at + 1 < set.size(); at += 2)
+      if (set[at] == name) {
+        set.erase(set.begin() + static_cast<std::ptrdiff_t>(at), set.begin() + static_cast<std::ptrdiff_t>(at + 2));
+        return;
+      }
+  }
+
   Ask& ask_;
-  UpdateImage& image_;
+  std::vector<std::string> properties_;  // as they are after the operations so far
+  UpdateImage image_;
 };
 
 }  // namespace
-
-UpdateImage unchanged(const Image& image) {
-  return {.id = image.id,
-          .name = image.name,
-          .visibility = image.visibility,
-          .protected_ = image.is_protected,
-          .min_disk_gib = image.min_disk_gib,
-          .min_ram_mib = image.min_ram_mib,
-          .properties = image.properties,
-          .tags = image.tags,
-          .disk_format = image.disk_format,
-          .container_format = image.container_format};
-}
 
 std::variant<UpdateImage, Response> patch_image(Ask& ask, const Image& image) {
   auto type = ask.request().header("Content-Type");
@@ -154,12 +161,14 @@ std::variant<UpdateImage, Response> patch_image(Ask& ask, const Image& image) {
   if (!operations || operations->size() > operations_max)
     return ask.error(400, fmt::format("Request body must be a JSON array of at most {} operation objects.",
                                       operations_max));
-  auto changed = unchanged(image);
-  Patch patch(ask, changed);
+  Patch patch(ask, image);
   for (const auto& operation : *operations)
     if (auto refused = patch.apply(operation)) return std::move(*refused);
-  if (const auto wrong = check_formats(changed.disk_format, changed.container_format); !wrong.empty())
-    return ask.error(400, wrong);
+  auto changed = patch.done();
+  using Named = wire::UpdateImageNamed;
+  const auto& disk = is_named(changed, Named::VT_DISK_FORMAT) ? changed.disk_format : image.disk_format;
+  const auto& container = is_named(changed, Named::VT_CONTAINER_FORMAT) ? changed.container_format : image.container_format;
+  if (const auto wrong = check_formats(disk, container); !wrong.empty()) return ask.error(400, wrong);
   return changed;
 }
 

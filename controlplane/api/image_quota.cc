@@ -73,18 +73,17 @@ Plan update(Ask& ask) {
   of(in_mib.limit, Resource::image_bytes) = -2;
   read_limit(fields, size_key, Resource::image_bytes, force, in_mib);
   if (const auto mib = of(in_mib.limit, Resource::image_bytes); mib != -2)
-    of(quota.limit, Resource::image_bytes) = mib < 0 ? mib : mib << 20;
+    quota.set(Resource::image_bytes, mib < 0 ? mib : mib << 20);
   fields.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
-  return Change(set_quota(*project, quota.limit), *project, show);
+  return Change(set_quota(*project, quota), *project, show);
 }
 
 Plan reset(Ask& ask) {
   const auto project = quota_project(ask);
   if (!project) return no_project(ask);
-  auto limits = quota_limits(ask.view(), *project);
-  for (const auto resource : {Resource::images, Resource::image_bytes}) of(limits, resource) = of(default_limits, resource);
-  return Change(set_quota(*project, limits), *project, [](Ask&) -> Plan { return Response(204); });
+  auto reset = unset_quota(*project, {Resource::images, Resource::image_bytes});
+  return Change(std::move(reset), *project, [](Ask&) -> Plan { return Response(204); });
 }
 
 }  // namespace

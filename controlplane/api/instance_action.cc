@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "controlplane/api/compute.h"
+#include "controlplane/api/hosts.h"
 #include "controlplane/api/timestamp.h"
 
 namespace reprise::api {
@@ -14,14 +15,14 @@ constexpr std::size_t actions_looked_at_max = 10'000;  // for a marker or a filt
 std::string time_of(std::int64_t ms) { return time_micros(static_cast<std::uint64_t>(ms)); }
 std::int64_t updated_ms(const InstanceAction& row) { return row.finish_ms ? row.finish_ms : row.start_ms; }
 
-void write_basics(JsonWriter& json, const InstanceAction& row, unsigned minor) {
+void write_basics(JsonWriter& json, const Ask& ask, const InstanceAction& row, unsigned minor) {
   json.field("action", row.action)
       .field("instance_uuid", row.id.server.str())
       .field("request_id", row.request_id);
   json.field("user_id", row.user.hex())
       .field("project_id", row.project.hex())
       .field("start_time", time_of(row.start_ms));
-  json.field_or_null("message", row.message);
+  json.field_or_null("message", ask.actor().rights.admin ? row.message : without_hosts(ask.view(), row.message));
   if (minor >= 58) json.field("updated_at", time_of(updated_ms(row)));
 }
 
@@ -87,7 +88,7 @@ Plan list(Ask& ask) {
   json.begin_object().array("instanceActions");
   for (const auto& row : rows) {
     json.begin_object();
-    write_basics(json, row, minor);
+    write_basics(json, ask, row, minor);
     json.end_object();
   }
   json.end_array();
@@ -122,7 +123,7 @@ Plan show(Ask& ask) {
     std::string body;
     JsonWriter json(body);
     json.begin_object().object("instanceAction");
-    write_basics(json, row, minor);
+    write_basics(json, ask, row, minor);
     if (admin || minor >= 51) {
       json.array("events");
       write_event(json, row, minor, admin);

@@ -6,6 +6,7 @@
 #include <array>
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parser.hpp>
+#include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <charconv>
 
@@ -369,11 +370,33 @@ std::vector<std::string> Fields::keys() const {
   return names;
 }
 
-void Fields::done() {
-  if (object_ == nullptr) return;
+std::vector<std::string> Fields::rest(std::size_t entries_most, std::size_t bytes_most,
+                                      const std::vector<std::string_view>& named_otherwise) {
+  std::vector<std::string> kept;
+  std::size_t bytes = 0;
+  if (object_ == nullptr) return kept;
+  std::sort(seen_.begin(), seen_.end());
+  const auto known = seen_.size();
   for (const auto& entry : *object_) {
     const std::string_view name(entry.key().data(), entry.key().size());
-    if (std::find(seen_.begin(), seen_.end(), name) == seen_.end())
+    if (std::binary_search(seen_.begin(), seen_.begin() + static_cast<std::ptrdiff_t>(known), name)) continue;
+    seen_.emplace_back(name);
+    if (std::find(named_otherwise.begin(), named_otherwise.end(), name) != named_otherwise.end()) continue;
+    kept.emplace_back(name);
+    kept.push_back(kept.size() / 2 > entries_most ? std::string() : boost::json::serialize(entry.value()));
+    bytes += name.size() + kept.back().size();
+  }
+  if (kept.size() / 2 > entries_most || bytes > bytes_most)
+    fail("", fmt::format("holds more fields of its own than are kept: at most {}, of {} bytes together", entries_most, bytes_most));
+  return kept;
+}
+
+void Fields::done() {
+  if (object_ == nullptr) return;
+  std::sort(seen_.begin(), seen_.end());  // a request may have a hundred thousand fields
+  for (const auto& entry : *object_) {
+    const std::string_view name(entry.key().data(), entry.key().size());
+    if (!std::binary_search(seen_.begin(), seen_.end(), name))
       fail(shown(name), "is not a field of this request: leave it out");
   }
 }

@@ -98,6 +98,8 @@ class Fields {
   void ignore(std::string_view key) { seen_.emplace_back(key); }
   // A mistake that only the caller can see.
   void fail(std::string_view key, std::string_view what);
+  // What nobody asked for, kept under the client's own names: name, JSON, name, JSON, …; `named_otherwise` are no such names.
+  std::vector<std::string> rest(std::size_t entries_most, std::size_t bytes_most, const std::vector<std::string_view>& named_otherwise);
   // Notes every field that nobody asked for.
   void done();
   const std::string& path() const { return path_; }

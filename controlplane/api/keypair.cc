@@ -146,10 +146,13 @@ Plan create(Api& api, Ask& ask) {
   keypair.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   if (foreign(ask, intent.user)) return foreign_refused(ask);
-  if (!line) return generate(api, std::move(intent));
-  while (!line->empty() && (line->back() == '\n' || line->back() == '\r' || line->back() == ' '))
-    line->pop_back();
-  const auto key = parse_ssh_key(*line);
+  if (!line) {
+    // Before a core is kept busy for it; two at once are for decide().
+    if (ask.view().contains<Keypair>(KeypairKey{intent.user, intent.name}))
+      return ask.error(409, fmt::format("Key pair '{}' already exists.", intent.name));
+    return generate(api, std::move(intent));
+  }
+  const auto key = parse_ssh_key(*line);  // it is kept as it was given, its line end too
   if (!key) return ask.error(400, "keypair.public_key: " + key.error().text);
   return keep(std::move(intent), *key, std::move(*line), {});
 }

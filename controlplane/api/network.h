@@ -22,8 +22,10 @@ std::optional<Network> visible_network(const Ask& ask, std::string_view id);
 // "ResourceNotFound" as neutron says it: 404 with the type NetworkNotFound, SubnetNotFound, PortNotFound.
 Response no_such(const Ask& ask, std::string_view kind, std::string_view id);
 
-// tenant_id and project_id: only the token's own.
-void take_project(Ask& ask, Fields& fields);
+// tenant_id and project_id of what is made: the token's own, for admins any; none: it is not said.
+ProjectId take_project(Ask& ask, Fields& fields);
+// The same of what is changed: they may be repeated.
+void must_stay_with(Fields& fields, ProjectId project);
 // Fields that must have that value (or be left out) because nothing else is possible here.
 void must_be(Fields& fields, const char* key, bool value);
 void must_be_empty(Fields& fields, const char* key, const char* why);

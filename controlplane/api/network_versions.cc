@@ -158,16 +158,15 @@ Plan update_quota(Ask& ask) {
   quota.ignore("force"), quota.ignore("tenant_id"), quota.ignore("project_id");
   quota.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
-  return Change(set_quota(*project, limits.limit), *project, show_quota);
+  return Change(set_quota(*project, limits), *project, show_quota);
 }
 
 Plan reset_quota(Ask& ask) {
   const auto project = quota_project(ask);
   if (!project)
     return ask.error(404, fmt::format("Project {} could not be found.", ask.param(0)), "TenantNotFound");
-  auto limits = quota_of(ask.view(), *project).limit;
-  for (const auto& [key, resource] : network_quotas) of(limits, resource) = of(default_limits, resource);
-  return Change(set_quota(*project, limits), *project, [](Ask&) { return Response(204); });
+  auto reset = unset_quota(*project, {Resource::networks, Resource::subnets, Resource::ports});
+  return Change(std::move(reset), *project, [](Ask&) { return Response(204); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "controlplane/api/network.h"
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
@@ -57,7 +58,7 @@ Response list_networks(Ask& ask) {
   } else {
     ask.view().each_by<Network>(Network::by_project, encode_key(ask.actor().project), add);
     ask.view().each_by<Network>(Network::by_shared, KeyWriter().byte(1), [&](const Network& network) {
-      if (network.project != ask.actor().project) add(network);
+      if (network.project != ask.actor().project && may_see(ask, network)) add(network);
     });
   }
   return list_response(ask, std::move(rows), {.plural = "networks"});
@@ -70,8 +71,7 @@ void take_provider(Fields& network, CreateNetwork& intent) {
   intent.vlan = static_cast<std::uint16_t>(vlan.value_or(0));
 }
 
-void take_network_rest(Ask& ask, Fields& network) {
-  take_project(ask, network);
+void take_network_rest(Fields& network) {
   must_be(network, "router:external", false);
   must_be(network, "is_default", false);
   must_be(network, "port_security_enabled", true);
@@ -90,8 +90,9 @@ Plan create_network(Ask& ask) {
       .admin_up = network.optional_boolean("admin_state_up").value_or(true),
       .shared = network.optional_boolean("shared").value_or(false),
       .mtu = static_cast<std::uint32_t>(network.optional_integer("mtu", mtu_min, mtu_max).value_or(0))};
+  intent.project = take_project(ask, network);
   take_provider(network, intent);
-  take_network_rest(ask, network);
+  take_network_rest(network);
   network.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   const auto id = intent.id;
@@ -103,15 +104,16 @@ Plan update_network(Ask& ask) {
   if (!row) return no_such(ask, "Network", ask.param(0));
   Fields body = ask.body();
   Fields network = body.object("network");
-  UpdateNetwork intent{
-      .id = row->id,
-      .name = network.optional_string("name", 0, name_chars_max).value_or(row->name),
-      .description = network.optional_text("description", 0, name_chars_max).value_or(row->description),
-      .admin_up = network.optional_boolean("admin_state_up").value_or(row->admin_up),
-      .shared = network.optional_boolean("shared").value_or(row->shared)};
+  using Named = wire::UpdateNetworkNamed;
+  UpdateNetwork intent{.id = row->id, .named = 0};
+  name_if(intent, Named::VT_NAME, intent.name, network.optional_string("name", 0, name_chars_max));
+  name_if(intent, Named::VT_DESCRIPTION, intent.description, network.optional_text("description", 0, name_chars_max));
+  name_if(intent, Named::VT_ADMIN_UP, intent.admin_up, network.optional_boolean("admin_state_up"));
+  name_if(intent, Named::VT_SHARED, intent.shared, network.optional_boolean("shared"));
   if (const auto mtu = network.optional_integer("mtu", mtu_min, mtu_max); mtu && *mtu != row->mtu)
     network.fail("mtu", "cannot be changed: make another network");
-  take_network_rest(ask, network);
+  must_stay_with(network, row->project);
+  take_network_rest(network);
   network.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   return Change(std::move(intent), row->id, [id = row->id](Ask& ask) { return show(ask, id, 200); });
@@ -125,7 +127,13 @@ Plan delete_network(Ask& ask) {
 
 }  // namespace
 
-bool may_see(const Ask& ask, const Network& network) { return network.shared || ask.sees(network.project); }
+// Shared then, and still: who may look at the past is who may look now and might then (design, 3).
+bool may_see(const Ask& ask, const Network& network) {
+  if (ask.sees(network.project)) return true;
+  if (!network.shared || !ask.past()) return network.shared;
+  const auto now = ask.present().find<Network>(network.id);
+  return now && now->born == network.born && now->shared;
+}
 
 std::optional<Network> visible_network(const Ask& ask, std::string_view text) {
   const auto id = NetworkId::parse(text);
@@ -138,12 +146,23 @@ Response no_such(const Ask& ask, std::string_view kind, std::string_view id) {
   return ask.error(404, fmt::format("{} {} could not be found.", kind, id), fmt::format("{}NotFound", kind));
 }
 
-void take_project(Ask& ask, Fields& fields) {
+ProjectId take_project(Ask& ask, Fields& fields) {
+  ProjectId project;
   for (const char* key : {"tenant_id", "project_id"}) {
     const auto id = fields.optional_id(key);
-    if (id && id->as<ProjectId>() != ask.actor().project)
-      fields.fail(key, "must be the token's own project: use a token of the other project");
+    if (!id) continue;
+    if (!ask.sees(id->as<ProjectId>()))
+      fields.fail(key, "another than the token's own project needs an admin: leave it out, or use a token of that project");
+    else if (project && project != id->as<ProjectId>())
+      fields.fail(key, "is another project than tenant_id: give one of them");
+    project = id->as<ProjectId>();
   }
+  return project;
+}
+
+void must_stay_with(Fields& fields, ProjectId project) {
+  for (const char* key : {"tenant_id", "project_id"})
+    if (const auto id = fields.optional_id(key); id && id->as<ProjectId>() != project) fields.fail(key, "cannot be changed: leave it out");
 }
 
 void must_be(Fields& fields, const char* key, bool value) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "controlplane/api/network.h"
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
@@ -116,8 +117,7 @@ void take_fixed_ips(Fields& port, CreatePort& intent) {
   }
 }
 
-void take_port_rest(Ask& ask, Fields& port) {
-  take_project(ask, port);
+void take_port_rest(Fields& port) {
   must_be(port, "port_security_enabled", true);
   must_be_empty(port, "security_groups", "there are no security groups here");
   must_be_empty(port, "allowed_address_pairs", "ports have no further addresses here");
@@ -147,7 +147,8 @@ Plan create_port(Ask& ask) {
     intent.mac = mac.value_or(Mac{});
   }
   take_fixed_ips(port, intent);
-  take_port_rest(ask, port);
+  intent.project = take_project(ask, port);
+  take_port_rest(port);
   port.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   if (!visible_network(ask, intent.network.str())) return no_such(ask, "Network", intent.network.str());
@@ -160,17 +161,18 @@ Plan update_port(Ask& ask) {
   if (!row) return no_such(ask, "Port", ask.param(0));
   Fields body = ask.body();
   Fields port = body.object("port");
-  UpdatePort intent{
-      .id = row->id,
-      .name = port.optional_string("name", 0, name_chars_max).value_or(row->name),
-      .description = port.optional_text("description", 0, name_chars_max).value_or(row->description),
-      .admin_up = port.optional_boolean("admin_state_up").value_or(row->admin_up)};
+  using Named = wire::UpdatePortNamed;
+  UpdatePort intent{.id = row->id, .named = 0};
+  name_if(intent, Named::VT_NAME, intent.name, port.optional_string("name", 0, name_chars_max));
+  name_if(intent, Named::VT_DESCRIPTION, intent.description, port.optional_text("description", 0, name_chars_max));
+  name_if(intent, Named::VT_ADMIN_UP, intent.admin_up, port.optional_boolean("admin_state_up"));
   for (const char* fixed : {"fixed_ips", "mac_address", "network_id"}) {
     if (port.kind(fixed) == JsonKind::absent) continue;
     port.fail(fixed, "cannot be changed: make another port");
     port.ignore(fixed);
   }
-  take_port_rest(ask, port);
+  must_stay_with(port, row->project);
+  take_port_rest(port);
   port.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   return Change(std::move(intent), row->id, [id = row->id](Ask& ask) { return show(ask, id.str(), 200); });

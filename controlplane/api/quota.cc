@@ -27,20 +27,4 @@ PerResource image_usage(const View& view, ProjectId project) {
   return used;
 }
 
-SetQuota set_quota(ProjectId project, const PerResource& limits) {
-  return {.project = project,
-          .instances = of(limits, Resource::instances),
-          .cores = of(limits, Resource::cores),
-          .ram_mib = of(limits, Resource::ram_mib),
-          .volumes = of(limits, Resource::volumes),
-          .gigabytes = of(limits, Resource::gigabytes),
-          .networks = of(limits, Resource::networks),
-          .subnets = of(limits, Resource::subnets),
-          .ports = of(limits, Resource::ports),
-          .key_pairs = of(limits, Resource::key_pairs),
-          .images = of(limits, Resource::images),
-          .image_bytes = of(limits, Resource::image_bytes),
-          .says_images = true};
-}
-
 }  // namespace reprise::api

@@ -22,6 +22,4 @@ inline std::int64_t of(const PerResource& all, Resource resource) {
   return all[static_cast<std::size_t>(resource)];
 }
 
-SetQuota set_quota(ProjectId project, const PerResource& limits);
-
 }  // namespace reprise::api

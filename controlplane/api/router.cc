@@ -33,6 +33,15 @@ void add_request_id(Target& target, Service service, const std::string& id) {
   if (service == Service::compute || service == Service::volume) target.header("x-compute-request-id", id);
 }
 
+std::string fresh_request_id() { return "req-" + random_id().str(); }
+
+// One that is none is passed over.
+std::string global_request_id_of(const Request& request) {
+  const auto given = request.header("X-Openstack-Request-Id");
+  const bool well = given.size() == 40 && given.starts_with("req-") && AnyId::parse(given.substr(4));
+  return well ? std::string(given) : std::string();
+}
+
 bool is_read(Method method) { return method == Method::get || method == Method::head; }
 
 }  // namespace
@@ -51,14 +60,7 @@ AnyId random_id() {
   return id;
 }
 
-std::string request_id_of(const Request& request) {
-  const auto given = request.header("X-Openstack-Request-Id");
-  if (given.size() == 40 && given.starts_with("req-") && AnyId::parse(given.substr(4)))
-    return std::string(given);
-  return "req-" + random_id().str();
-}
-
-void Router::add(Service service, Method method, std::string_view pattern, Handle handle, BodyPlan body) {
+void Router::add(Service service, Method method, std::string_view pattern, Handle handle, BodyPlan body, Guard guard) {
   auto text =
       service == Service::none ? std::string() : "/" + std::string(mounts[static_cast<std::size_t>(service)]);
   text.append(pattern);
@@ -73,7 +75,7 @@ void Router::add(Service service, Method method, std::string_view pattern, Handl
     if (!next) next = std::make_unique<Node>();
     node = next.get();
   }
-  CHECK(node->routes.emplace(method, Route{std::move(handle), body}).second);
+  CHECK(node->routes.emplace(method, Route{std::move(handle), body, std::move(guard)}).second);
 }
 
 const Router::Node* Router::descend(const Node& node, const std::vector<std::string>& segments,
@@ -124,35 +126,45 @@ BodyPlan Router::plan(const Request& head) {
   return route != nullptr ? route->body : BodyPlan{};
 }
 
+std::optional<Response> Router::no_route(const Found& found, const Request& request) {
+  const auto error = [&](int status, std::string text) { return error_response(found.service, status, text, request.header("Accept")); };
+  if (found.bad_moment) return error(400, fmt::format("'{}' after /at/ {}", request.segments[1], not_a_moment));
+  if (found.node == nullptr) return error(404, "The resource could not be found: no such path here.");
+  const auto* route = route_of(*found.node, request.method);
+  const bool asks_token = found.service == Service::identity && request.method == Method::post && request.segments.back() == "tokens";
+  const bool past_write = found.at && !is_read(request.method) && !asks_token;
+  if (route != nullptr && !past_write) return std::nullopt;
+  std::string allow;
+  for (const auto& [method, other] : found.node->routes) {
+    if (found.at && !is_read(method)) continue;
+    allow += (allow.empty() ? "" : ", ") + std::string(method_name(method));
+    if (method == Method::get && !found.node->routes.contains(Method::head)) allow += ", HEAD";
+  }
+  auto response = error(405, past_write ? "The past can be read, not changed: leave /at/… out."
+                                        : fmt::format("{} is not a method of this path; it has: {}", request.method_text, allow));
+  response.header("Allow", allow);
+  return response;
+}
+
+std::optional<Response> Router::before_body(const Request& head) {
+  const auto found = find(head);
+  auto answer = no_route(found, head);
+  if (!answer)
+    if (const auto* route = route_of(*found.node, head.method); route->guard) answer = route->guard(head, found.service);
+  if (answer) add_request_id(*answer, found.service, fresh_request_id());
+  return answer;
+}
+
 void Router::handle(Request request, Responder responder) {
   auto found = find(request);
   Call call;
   call.service = found.service;
-  call.request_id = request_id_of(request);
-  call.request = std::move(request);
+  call.request_id = fresh_request_id();
+  call.global_request_id = global_request_id_of(request);
   add_request_id(responder, call.service, call.request_id);
-  if (found.bad_moment)
-    return responder(
-        call.error(400, fmt::format("'{}' after /at/ {}", call.request.segments[1], not_a_moment)));
-  if (found.node == nullptr)
-    return responder(call.error(404, "The resource could not be found: no such path here."));
-  const auto* route = route_of(*found.node, call.request.method);
-  const bool asks_token = call.service == Service::identity && call.request.method == Method::post &&
-                          call.request.segments.back() == "tokens";
-  const bool past_write = found.at && !is_read(call.request.method) && !asks_token;
-  if (route == nullptr || past_write) {
-    std::string allow;
-    for (const auto& [method, other] : found.node->routes) {
-      if (found.at && !is_read(method)) continue;
-      allow += (allow.empty() ? "" : ", ") + std::string(method_name(method));
-      if (method == Method::get && !found.node->routes.contains(Method::head)) allow += ", HEAD";
-    }
-    auto response = call.error(405, past_write ? "The past can be read, not changed: leave /at/… out."
-                                               : fmt::format("{} is not a method of this path; it has: {}",
-                                                             call.request.method_text, allow));
-    response.header("Allow", allow);
-    return responder(std::move(response));
-  }
+  if (auto refused = no_route(found, request)) return responder(std::move(*refused));
+  const auto* route = route_of(*found.node, request.method);
+  call.request = std::move(request);
   call.at = found.at;
   call.params = std::move(found.params);
   route->handle(std::move(call), std::move(responder));
@@ -161,7 +173,7 @@ void Router::handle(Request request, Responder responder) {
 Response Router::refuse(const Request& head, int status, std::string text) {
   const auto service = service_of(head);
   auto response = error_response(service, status, text, head.header("Accept"));
-  add_request_id(response, service, request_id_of(head));
+  add_request_id(response, service, fresh_request_id());
   return response;
 }
 

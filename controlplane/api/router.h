@@ -4,9 +4,9 @@
 //   /at/{seq or RFC 3339 time}/ before any of them: the same, as it was then; only reads, and asking for a
 //   token
 //
-// Every answer carries x-openstack-request-id (compute and volume also x-compute-request-id): the client's
-// own when it sent a well-formed one ("req-" and a UUID), else a fresh one. What fits no route is 404, a path
-// that knows other methods 405 with Allow, each in the service's own format.
+// Every answer carries x-openstack-request-id (compute and volume also x-compute-request-id), always a fresh one. A
+// well-formed one ("req-" and a UUID) that the client sent is kept beside it as the global one, as oslo.middleware does.
+// What fits no route is 404, a path that knows other methods 405 with Allow, each in the service's own format.
 #pragma once
 
 #include <functional>
@@ -28,7 +28,8 @@ namespace reprise::api {
 struct Call {
   Request request;
   Service service = Service::none;
-  std::string request_id;           // "req-…"
+  std::string request_id;           // "req-…", this request's alone
+  std::string global_request_id;    // "req-…" that the client gave (oslo.context); empty: none
   std::optional<Moment> at;         // nothing: now
   std::vector<std::string> params;  // what stood at each {…}, in order
 
@@ -41,14 +42,17 @@ struct Call {
 class Router : public Handler {
  public:
   using Handle = std::function<void(Call call, Responder responder)>;
+  // What can be said of a request by its head, before its body is read; nothing: the handler says it.
+  using Guard = std::function<std::optional<Response>(const Request& head, Service service)>;
 
   // `pattern` is relative to the service's mount ("/v2.1/servers/{id}"), or absolute for Service::none. A
   // literal segment wins over a {…}. GET serves HEAD too. Adding one twice stops the process.
-  void add(Service service, Method method, std::string_view pattern, Handle handle, BodyPlan body = {});
+  void add(Service service, Method method, std::string_view pattern, Handle handle, BodyPlan body = {}, Guard guard = {});
 
   // Every route, as "PUT /image/v2/images/{}/file": for tests that look at all of them.
   std::vector<std::string> routes() const;
 
+  std::optional<Response> before_body(const Request& head) override;
   BodyPlan plan(const Request& head) override;
   void handle(Request request, Responder responder) override;
   Response refuse(const Request& head, int status, std::string text) override;
@@ -57,6 +61,7 @@ class Router : public Handler {
   struct Route {
     Handle handle;
     BodyPlan body;
+    Guard guard;
   };
   struct Node {
     std::map<std::string, std::unique_ptr<Node>, std::less<>> literals;
@@ -75,12 +80,12 @@ class Router : public Handler {
   static const Node* descend(const Node& node, const std::vector<std::string>& segments, std::size_t depth,
                              std::vector<std::string>& params);
   static const Route* route_of(const Node& node, Method method);
+  // 400, 404 or 405; nothing: there is a route.
+  static std::optional<Response> no_route(const Found& found, const Request& request);
 
   Node root_;
 };
 
-// The client's request id if it is one, else a fresh one.
-std::string request_id_of(const Request& request);
 // 128 random bits as a version 4 UUID.
 AnyId random_id();
 

@@ -6,6 +6,7 @@
 #include "controlplane/api/compute.h"
 #include "controlplane/api/server_create.h"
 #include "controlplane/api/server_json.h"
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
@@ -86,10 +87,11 @@ Plan update(Api& api, Ask& ask) {
   if (!server) return no_server(ask, ask.param(0));
   auto body = ask.body();
   auto fields = body.object("server");
-  UpdateServer intent{.id = server->id, .name = server->name, .description = server->description};
-  if (auto name = read_server_name(fields, false)) intent.name = std::move(*name);
+  using Named = wire::UpdateServerNamed;
+  UpdateServer intent{.id = server->id, .named = 0};
+  name_if(intent, Named::VT_NAME, intent.name, read_server_name(fields, false));
   if (microversion(ask) >= 19 && fields.kind("description") != JsonKind::absent)
-    intent.description = fields.optional_text("description", 0, 255).value_or("");
+    name(intent, Named::VT_DESCRIPTION, intent.description, fields.optional_text("description", 0, 255).value_or(""));
   fields.ignore("OS-DCF:diskConfig");
   refuse_access_addresses(fields);
   fields.done(), body.done();

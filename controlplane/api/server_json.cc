@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controlplane/api/hosts.h"
 #include "controlplane/api/timestamp.h"
 #include "events/hash.h"
 
@@ -229,7 +230,7 @@ void ServerWriter::write_states(JsonWriter& json, const Server& server) {
 void ServerWriter::write_fault(JsonWriter& json, const Server& server) {
   if (server.status != ServerStatus::error) return;
   json.object("fault").field("code", 500).field("created", time_z(ms(server.fault_ms)));
-  json.field("message", server.fault);
+  json.field("message", admin_ ? server.fault : without_hosts(view_, server.fault));
   if (admin_) json.field("details", "");
   json.end_object();
 }

@@ -5,10 +5,18 @@
 namespace reprise::api {
 namespace {
 
+// Of who has no token yet: a login with the longest names and password fits well.
+constexpr std::uint64_t strangers_body_bytes_max = 64 << 10;
+
 Router::Handle serve(Api& api, Route route) {
   return [&api, shared = std::make_shared<const Route>(std::move(route))](Call call, Responder responder) {
     std::make_shared<Exchange>(api, shared, std::move(call), std::move(responder))->begin();
   };
+}
+
+Router::Guard guard(const Api& api, Need need) {
+  if (need == Need::nothing) return {};
+  return [&api](const Request& head, Service service) { return refuse_unauthenticated(api, head, service); };
 }
 
 }  // namespace
@@ -30,19 +38,20 @@ void Api::follow(std::function<void(const Folded&)> follower) {
 }
 
 void Api::read(Service service, std::string_view pattern, Need need, Handle handle) {
-  router().add(service, Method::get, pattern, serve(*this, {.need = need, .handle = std::move(handle)}));
+  router().add(service, Method::get, pattern, serve(*this, {.need = need, .handle = std::move(handle)}), {}, guard(*this, need));
 }
 
 void Api::read_now(Service service, std::string_view pattern, Need need, Handle handle) {
   router().add(service, Method::get, pattern,
-               serve(*this, {.need = need, .present = true, .handle = std::move(handle)}));
+               serve(*this, {.need = need, .present = true, .handle = std::move(handle)}), {}, guard(*this, need));
 }
 
 void Api::write(Service service, Method method, std::string_view pattern, Need need, Handle handle,
                 BodyPlan body) {
   CHECK(method != Method::get && method != Method::head);
+  if (need == Need::nothing && body.limit == 0) body.limit = strangers_body_bytes_max;
   router().add(service, method, pattern,
-               serve(*this, {.need = need, .write = true, .handle = std::move(handle)}), body);
+               serve(*this, {.need = need, .write = true, .handle = std::move(handle)}), body, guard(*this, need));
 }
 
 Plan on_worker(Api& api, std::function<Plan(Ask&)> work) {

@@ -36,7 +36,7 @@ enum class Need : std::uint8_t {
 
 struct ApiConfig {
   std::string region = "RegionOne";
-  std::string public_url;  // "http://cloud.example.org:8700"; empty: as the request's Host says
+  std::string public_url;  // "http://cloud.example.org:8700"; empty: the address at which the client reached this server
   std::string image_dir;   // where uploaded images lie, each under its id
   std::uint64_t image_bytes_max = 256ull << 30;
   std::uint64_t image_reserve_bytes = 0;  // of the file system of image_dir: uploads leave it free

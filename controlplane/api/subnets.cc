@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "controlplane/api/network.h"
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
@@ -60,6 +61,7 @@ Response list_subnets(Ask& ask) {
   } else {
     ask.view().each_by<Subnet>(Subnet::by_project, encode_key(ask.actor().project), add);
     ask.view().each_by<Network>(Network::by_shared, KeyWriter().byte(1), [&](const Network& network) {
+      if (!may_see(ask, network)) return;
       ask.view().each_by<Subnet>(Subnet::by_network, encode_key(network.id), [&](const Subnet& subnet) {
         if (subnet.project != ask.actor().project) add(subnet);
       });
@@ -118,8 +120,7 @@ std::vector<Ipv4> take_dns(Fields& subnet) {
   return addresses;
 }
 
-void take_subnet_rest(Ask& ask, Fields& subnet) {
-  take_project(ask, subnet);
+void take_subnet_rest(Fields& subnet) {
   must_be_empty(subnet, "host_routes", "subnets have no host routes here");
   must_be_empty(subnet, "ipv6_address_mode", "only IPv4 here");
   must_be_empty(subnet, "ipv6_ra_mode", "only IPv4 here");
@@ -145,11 +146,14 @@ Plan create_subnet(Ask& ask) {
   take_cidr(subnet, intent);
   take_gateway(subnet, intent);
   take_pools(subnet, intent);
-  take_subnet_rest(ask, subnet);
+  const auto project = take_project(ask, subnet);
+  take_subnet_rest(subnet);
   subnet.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   const auto network = visible_network(ask, intent.network.str());
   if (!network || !ask.sees(network->project)) return no_such(ask, "Network", intent.network.str());
+  if (project && project != network->project)
+    return ask.error(400, "subnet.project_id: a subnet belongs to its network's project: leave it out.", "InvalidInput");
   const auto id = intent.id;
   return Change(std::move(intent), id, [id](Ask& ask) { return show(ask, id.str(), 201); });
 }
@@ -182,13 +186,14 @@ Plan update_subnet(Ask& ask) {
   if (!row) return no_such(ask, "Subnet", ask.param(0));
   Fields body = ask.body();
   Fields subnet = body.object("subnet");
-  UpdateSubnet intent{
-      .id = row->id,
-      .name = subnet.optional_string("name", 0, name_chars_max).value_or(row->name),
-      .description = subnet.optional_text("description", 0, name_chars_max).value_or(row->description),
-      .dns = subnet.kind("dns_nameservers") == JsonKind::absent ? row->dns : take_dns(subnet)};
+  using Named = wire::UpdateSubnetNamed;
+  UpdateSubnet intent{.id = row->id, .named = 0};
+  name_if(intent, Named::VT_NAME, intent.name, subnet.optional_string("name", 0, name_chars_max));
+  name_if(intent, Named::VT_DESCRIPTION, intent.description, subnet.optional_text("description", 0, name_chars_max));
+  if (subnet.kind("dns_nameservers") != JsonKind::absent) name(intent, Named::VT_DNS, intent.dns, take_dns(subnet));
   must_stay(subnet, *row);
-  take_subnet_rest(ask, subnet);
+  must_stay_with(subnet, row->project);
+  take_subnet_rest(subnet);
   subnet.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
   return Change(std::move(intent), row->id, [id = row->id](Ask& ask) { return show(ask, id.str(), 200); });

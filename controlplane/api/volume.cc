@@ -1,4 +1,5 @@
 #include "controlplane/api/volume.h"
+#include "events/named.h"
 
 #include <fmt/format.h>
 
@@ -122,10 +123,10 @@ Plan update(Ask& ask) {
   if (!volume) return no_volume(ask, ask.param(1));
   auto body = ask.body();
   auto fields = body.object("volume");
-  UpdateVolume intent{.id = volume->id, .name = volume->name, .description = volume->description};
-  if (auto name = either(fields, "name", "display_name", 255)) intent.name = std::move(*name);
-  if (auto text = either(fields, "description", "display_description", 255))
-    intent.description = std::move(*text);
+  using Named = wire::UpdateVolumeNamed;
+  UpdateVolume intent{.id = volume->id, .named = 0};
+  name_if(intent, Named::VT_NAME, intent.name, either(fields, "name", "display_name", 255));
+  name_if(intent, Named::VT_DESCRIPTION, intent.description, either(fields, "description", "display_description", 255));
   if (fields.kind("metadata") != JsonKind::absent)
     fields.fail("metadata", "is set when a volume is created and does not change: leave it out");
   fields.ignore("metadata");

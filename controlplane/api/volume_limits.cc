@@ -93,17 +93,15 @@ Plan update_set(Ask& ask) {
     fields.fail("per_volume_gigabytes", "is not limited by project here: leave it out, or give -1");
   fields.done(), body.done();
   if (auto bad = ask.bad()) return std::move(*bad);
-  return Change(set_quota(*project, quota.limit), *project,
+  return Change(set_quota(*project, quota), *project,
                 [project = *project](Ask& ask) { return print({}, quota_of(ask.view(), project), false); });
 }
 
 Plan reset_set(Ask& ask) {
   const auto project = ask.id<ProjectId>(1);
   if (auto refused = refuse_project(ask, project)) return std::move(*refused);
-  auto limits = quota_of(ask.view(), *project).limit;
-  for (const auto resource : {Resource::volumes, Resource::gigabytes})
-    of(limits, resource) = of(default_limits, resource);
-  return Change(set_quota(*project, limits), *project, [](Ask&) -> Plan { return Response(200); });
+  auto reset = unset_quota(*project, {Resource::volumes, Resource::gigabytes});
+  return Change(std::move(reset), *project, [](Ask&) -> Plan { return Response(200); });
 }
 
 Plan show_class(Ask& ask) {

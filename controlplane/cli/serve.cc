@@ -234,6 +234,7 @@ Status Process::start_api() {
                                         .port = static_cast<std::uint16_t>(c.port),
                                         .threads = static_cast<int>(c.threads),
                                         .connections_max = static_cast<std::uint32_t>(c.connections_max),
+                                        .connections_a_source_max = static_cast<std::uint32_t>(c.connections_max / 4 * 3),
                                         .body_bytes_max = static_cast<std::uint64_t>(c.body_kib_max) * 1024},
                                        api_->router);
   if (!server) return server.error();

@@ -122,4 +122,10 @@ Addresses choose_addresses(const State& state, Allocator& allocator, const Netwo
   return chosen;
 }
 
+std::optional<Events> refuse_choice(const Network& network, const Context& c, const char* what) {
+  if (c.sees(network.project)) return std::nullopt;
+  return refuse(Refusal::not_allowed, fmt::format("Network {} is another project's, shared: only its owner or an admin may choose "
+                                                  "{} there; leave it out.", network.id.str(), what), network.id.as<AnyId>());
+}
+
 }  // namespace reprise

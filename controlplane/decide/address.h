@@ -40,4 +40,8 @@ struct Addresses {
 Addresses choose_addresses(const State& state, Allocator& allocator, const Network& network,
                            const std::vector<FixedIp>& wished);
 
+// Which address and MAC a port gets on a shared network only its owner chooses, and admins (neutron's policies
+// create_port:mac_address and create_port:fixed_ips:ip_address). `what`: "mac_address" or the like.
+std::optional<Events> refuse_choice(const Network& network, const Context& c, const char* what);
+
 }  // namespace reprise

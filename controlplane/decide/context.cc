@@ -46,6 +46,13 @@ std::int64_t quota_used(const State& state, ProjectId project, Resource resource
   return usage && i < usage->used.size() ? usage->used[i] : 0;
 }
 
+std::optional<Events> refuse_owner(const State& s, ProjectId owner, const Context& c) {
+  if (!c.sees(owner)) return refuse(Refusal::not_allowed, "Only an admin may make something for another project.");
+  if (!s.projects.contains(owner))
+    return refuse(Refusal::no_such_project, fmt::format("Could not find project: {}.", owner.hex()), owner.as<AnyId>());
+  return std::nullopt;
+}
+
 std::optional<Events> over_quota(const State& state, ProjectId project, Resource resource, std::int64_t more) {
   const auto limit = quota_limit(state, project, resource);
   if (limit < 0) return std::nullopt;

@@ -36,6 +36,9 @@ struct Context {
 
 Events refuse(Refusal refusal, std::string text, AnyId object = {});
 
+// For another project only admins make something.
+std::optional<Events> refuse_owner(const State& state, ProjectId owner, const Context& context);
+
 // "quota of instances exceeded: …" or nothing. `more` is what the intent would add.
 std::optional<Events> over_quota(const State& state, ProjectId project, Resource resource, std::int64_t more);
 std::int64_t quota_limit(const State& state, ProjectId project, Resource resource);

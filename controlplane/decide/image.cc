@@ -1,4 +1,5 @@
 #include "controlplane/decide/decide.h"
+#include "events/named.h"
 #include "projections/references.h"
 
 namespace reprise::image {
@@ -46,6 +47,46 @@ std::string user_of(const State& s, ImageId id) {
   return user;
 }
 
+void take_tags(UpdateImage& i) {
+  std::erase_if(i.tags, [&](const auto& tag) { return std::ranges::count(i.tags_removed, tag) != 0; });
+  for (const auto& tag : i.tags_added)
+    if (!std::ranges::count(i.tags, tag)) i.tags.push_back(tag);
+}
+
+// Key, value, key, value.
+void take_properties(UpdateImage& i) {
+  const auto& set = i.properties_set;
+  std::vector<std::string> kept;
+  for (std::size_t at = 0; at + 1 < i.properties.size(); at += 2) {
+    std::string value = i.properties[at + 1];
+    for (std::size_t other = 0; other + 1 < set.size(); other += 2)
+      if (set[other] == i.properties[at]) value = set[other + 1];
+    if (!std::ranges::count(i.properties_removed, i.properties[at])) kept.insert(kept.end(), {i.properties[at], value});
+  }
+  for (std::size_t at = 0; at + 1 < set.size(); at += 2) {
+    bool there = false;
+    for (std::size_t other = 0; other < kept.size(); other += 2) there = there || kept[other] == set[at];
+    if (!there) kept.insert(kept.end(), {set[at], set[at + 1]});
+  }
+  i.properties = std::move(kept);
+}
+
+UpdateImage merged(UpdateImage i, const Image& row) {
+  using Named = wire::UpdateImageNamed;
+  unless_named(i, Named::VT_NAME, i.name, row.name);
+  unless_named(i, Named::VT_VISIBILITY, i.visibility, row.visibility);
+  unless_named(i, Named::VT_PROTECTED_, i.protected_, row.is_protected);
+  unless_named(i, Named::VT_MIN_DISK_GIB, i.min_disk_gib, row.min_disk_gib);
+  unless_named(i, Named::VT_MIN_RAM_MIB, i.min_ram_mib, row.min_ram_mib);
+  unless_named(i, Named::VT_PROPERTIES, i.properties, row.properties);
+  unless_named(i, Named::VT_TAGS, i.tags, row.tags);
+  unless_named(i, Named::VT_DISK_FORMAT, i.disk_format, row.disk_format);
+  unless_named(i, Named::VT_CONTAINER_FORMAT, i.container_format, row.container_format);
+  take_tags(i);
+  take_properties(i);
+  return i;
+}
+
 }  // namespace
 
 Events create(const State& s, const CreateImage& i, const Context& c) {
@@ -53,10 +94,12 @@ Events create(const State& s, const CreateImage& i, const Context& c) {
   if (i.visibility == Visibility::public_ && !c.rights.admin)
     return refuse(Refusal::not_allowed, "Only an admin may make an image public; use visibility private, shared or community.");
   if (s.images.contains(i.id)) return refuse(Refusal::id_taken, fmt::format("Image ID {} already exists!", i.id.str()));
-  if (auto over = over_quota(s, c.project(), Resource::images, 1)) return *over;
+  const auto owner = i.project ? i.project : c.project();
+  if (auto refused = refuse_owner(s, owner, c)) return *refused;
+  if (auto over = over_quota(s, owner, Resource::images, 1)) return *over;
   return {ImageCreated{.id = i.id, .name = i.name, .disk_format = i.disk_format, .container_format = i.container_format,
                        .visibility = i.visibility, .protected_ = i.protected_, .min_disk_gib = i.min_disk_gib,
-                       .min_ram_mib = i.min_ram_mib, .properties = i.properties, .tags = i.tags, .project = c.project()}};
+                       .min_ram_mib = i.min_ram_mib, .properties = i.properties, .tags = i.tags, .project = owner}};
 }
 
 Events store(const State& s, const StoreImage& i, const Context& c) {
@@ -76,10 +119,15 @@ Events store(const State& s, const StoreImage& i, const Context& c) {
   return {ImageStored{.id = i.id, .size = i.size, .virtual_size = i.virtual_size, .md5 = i.md5, .sha512 = i.sha512}};
 }
 
-Events update(const State& s, const UpdateImage& i, const Context& c) {
-  const Image* image = visible(s, i.id, c);
-  if (!image) return no_image(i.id);
+Events update(const State& s, const UpdateImage& asked, const Context& c) {
+  const Image* image = visible(s, asked.id, c);
+  if (!image) return no_image(asked.id);
   if (auto refused = not_mine(*image, c)) return *refused;
+  const auto i = merged(asked, *image);
+  if (i.tags.size() > std::max(image->tags.size(), image_tags_max))
+    return refuse(Refusal::quota_exceeded, fmt::format("An image has at most {} tags.", image_tags_max), image->object());
+  if (i.properties.size() / 2 > std::max(image->properties.size() / 2, image_properties_max))
+    return refuse(Refusal::quota_exceeded, fmt::format("An image has at most {} properties.", image_properties_max), image->object());
   if (i.visibility == Visibility::public_ && image->visibility != Visibility::public_ && !c.rights.admin)
     return refuse(Refusal::not_allowed, "Only an admin may make an image public.", image->object());
   const bool formats_change = i.disk_format != image->disk_format || i.container_format != image->container_format;

@@ -1,5 +1,6 @@
 #include "controlplane/decide/address.h"
 #include "controlplane/decide/decide.h"
+#include "events/named.h"
 
 namespace reprise {
 namespace {
@@ -15,6 +16,31 @@ Events needs_member(const char* what) {
   return refuse(Refusal::not_allowed, fmt::format("{} needs the role member.", what));
 }
 
+UpdateNetwork merged(UpdateNetwork i, const Network& row) {
+  using Named = wire::UpdateNetworkNamed;
+  unless_named(i, Named::VT_NAME, i.name, row.name);
+  unless_named(i, Named::VT_DESCRIPTION, i.description, row.description);
+  unless_named(i, Named::VT_ADMIN_UP, i.admin_up, row.admin_up);
+  unless_named(i, Named::VT_SHARED, i.shared, row.shared);
+  return i;
+}
+
+UpdateSubnet merged(UpdateSubnet i, const Subnet& row) {
+  using Named = wire::UpdateSubnetNamed;
+  unless_named(i, Named::VT_NAME, i.name, row.name);
+  unless_named(i, Named::VT_DESCRIPTION, i.description, row.description);
+  unless_named(i, Named::VT_DNS, i.dns, row.dns);
+  return i;
+}
+
+UpdatePort merged(UpdatePort i, const Port& row) {
+  using Named = wire::UpdatePortNamed;
+  unless_named(i, Named::VT_NAME, i.name, row.name);
+  unless_named(i, Named::VT_DESCRIPTION, i.description, row.description);
+  unless_named(i, Named::VT_ADMIN_UP, i.admin_up, row.admin_up);
+  return i;
+}
+
 }  // namespace
 
 namespace network {
@@ -24,20 +50,23 @@ Events create(const State& s, const CreateNetwork& i, const Context& c) {
   if (s.networks.contains(i.id)) return refuse(Refusal::id_taken, "A network with that id exists.");
   if ((i.vlan || i.shared) && !c.rights.admin)
     return refuse(Refusal::not_allowed, "Only an admin may choose a network's VLAN id (provider:segmentation_id) or share it.");
-  if (auto over = over_quota(s, c.project(), Resource::networks, 1)) return *over;
+  const auto owner = i.project ? i.project : c.project();
+  if (auto refused = refuse_owner(s, owner, c)) return *refused;
+  if (auto over = over_quota(s, owner, Resource::networks, 1)) return *over;
   if (i.vlan > vlan_max) return refuse(Refusal::bad_range, fmt::format("VLAN id {} is outside of 1..{}.", i.vlan, vlan_max));
   if (i.vlan && s.networks.any_by(Network::by_vlan, KeyWriter().number(i.vlan)))
     return refuse(Refusal::vlan_taken, fmt::format("VLAN id {} is another network's; choose another, or leave it out.", i.vlan));
   const std::uint16_t vlan = i.vlan ? i.vlan : free_vlan(s);
   if (!vlan) return refuse(Refusal::no_vlan_left, fmt::format("All VLAN ids from {} to {} are in use. Delete a network.", vlan_min, vlan_max));
   return {NetworkCreated{.id = i.id, .name = i.name, .description = i.description, .vlan = vlan, .admin_up = i.admin_up,
-                         .shared = i.shared, .mtu = i.mtu ? i.mtu : 1500, .project = c.project()}};
+                         .shared = i.shared, .mtu = i.mtu ? i.mtu : 1500, .project = owner}};
 }
 
-Events update(const State& s, const UpdateNetwork& i, const Context& c) {
-  const Network* network = visible(s, i.id, c);
-  if (!network || !c.sees(network->project)) return no_network(i.id);
+Events update(const State& s, const UpdateNetwork& asked, const Context& c) {
+  const Network* network = visible(s, asked.id, c);
+  if (!network || !c.sees(network->project)) return no_network(asked.id);
   if (!c.rights.member) return needs_member("Changing a network");
+  const auto i = merged(asked, *network);
   if (i.shared != network->shared && !c.rights.admin) return refuse(Refusal::not_allowed, "Only an admin may share a network.");
   return {NetworkUpdated{.id = i.id, .name = i.name, .description = i.description, .admin_up = i.admin_up, .shared = i.shared}};
 }
@@ -192,11 +221,12 @@ Events create(const State& s, const CreateSubnet& i, const Context& c) {
   return events;
 }
 
-Events update(const State& s, const UpdateSubnet& i, const Context& c) {
-  const Subnet* subnet = s.subnets.find(i.id);
+Events update(const State& s, const UpdateSubnet& asked, const Context& c) {
+  const Subnet* subnet = s.subnets.find(asked.id);
   if (!subnet || !c.sees(subnet->project))
-    return refuse(Refusal::no_such_subnet, fmt::format("Subnet {} could not be found.", i.id.str()), i.id.as<AnyId>());
+    return refuse(Refusal::no_such_subnet, fmt::format("Subnet {} could not be found.", asked.id.str()), asked.id.as<AnyId>());
   if (!c.rights.member) return needs_member("Changing a subnet");
+  const auto i = merged(asked, *subnet);
   if (i.dns != subnet->dns)  // one of before this rule may stay
     if (auto refused = refuse_dns(i.dns)) return *refused;
   return {SubnetUpdated{.id = i.id, .name = i.name, .description = i.description, .dns = i.dns}};
@@ -237,7 +267,13 @@ Events create(const State& s, const CreatePort& i, const Context& c) {
   if (!network) return no_network(i.network);
   if (!c.rights.member) return needs_member("Creating a port");
   if (s.ports.contains(i.id)) return refuse(Refusal::id_taken, "A port with that id exists.");
-  if (auto over = over_quota(s, c.project(), Resource::ports, 1)) return *over;
+  const auto owner = i.project ? i.project : c.project();
+  if (auto refused = refuse_owner(s, owner, c)) return *refused;
+  if (auto over = over_quota(s, owner, Resource::ports, 1)) return *over;
+  if (i.mac)
+    if (auto refused = refuse_choice(*network, c, "mac_address")) return *refused;
+  if (std::ranges::any_of(i.fixed, [](const FixedIp& wish) { return static_cast<bool>(wish.address); }))
+    if (auto refused = refuse_choice(*network, c, "fixed_ips.ip_address")) return *refused;
   Allocator allocator(s);
   if (i.mac && !allocator.is_free(i.mac))
     return refuse(Refusal::mac_taken, fmt::format("MAC address {} is in use by another port.", i.mac.str()));
@@ -246,14 +282,15 @@ Events create(const State& s, const CreatePort& i, const Context& c) {
   if (!addresses.refused.empty()) return addresses.refused;
   return {PortCreated{.id = i.id, .network = i.network, .name = i.name, .description = i.description,
                       .mac = i.mac ? i.mac : allocator.mac(i.id), .fixed = addresses.fixed, .admin_up = i.admin_up,
-                      .project = c.project()}};
+                      .project = owner}};
 }
 
-Events update(const State& s, const UpdatePort& i, const Context& c) {
-  const Port* port = s.ports.find(i.id);
+Events update(const State& s, const UpdatePort& asked, const Context& c) {
+  const Port* port = s.ports.find(asked.id);
   if (!port || !c.sees(port->project))
-    return refuse(Refusal::no_such_port, fmt::format("Port {} could not be found.", i.id.str()), i.id.as<AnyId>());
+    return refuse(Refusal::no_such_port, fmt::format("Port {} could not be found.", asked.id.str()), asked.id.as<AnyId>());
   if (!c.rights.member) return needs_member("Changing a port");
+  const auto i = merged(asked, *port);
   return {PortUpdated{.id = i.id, .name = i.name, .description = i.description, .admin_up = i.admin_up}};
 }
 

@@ -124,7 +124,7 @@ const char* placement_reason_text(PlacementReason reason) {
   return "?";
 }
 
-Events refuse_placement(const State& state, const Placement& placement, const PlacementRequest& request, AnyId object) {
+Events refuse_placement(const Placement& placement, const PlacementRequest& request, AnyId object) {
   std::string text = fmt::format("No valid host was found for {} vCPUs, {} MiB of RAM and {} GiB of disk", request.vcpus,
                                  request.ram_mib, request.disk_gib);
   if (!request.zone.empty()) text += fmt::format(" in zone {}", request.zone);
@@ -136,11 +136,6 @@ Events refuse_placement(const State& state, const Placement& placement, const Pl
     text += fmt::format("{}{} {}", separator, placement.counts[reason],
                         placement_reason_text(static_cast<PlacementReason>(reason)));
     separator = ", ";
-  }
-  for (const auto& verdict : placement.verdicts) {
-    const Node* node = state.nodes.find(verdict.node);
-    text += fmt::format("; {}: {}", node ? node->name : verdict.node.str(),
-                        placement_reason_text(static_cast<PlacementReason>(verdict.reason)));
   }
   text += ". Choose a smaller flavor, free something, or add a node.";
   return {IntentRefused{.refusal = static_cast<std::uint16_t>(Refusal::no_valid_host), .text = std::move(text),

@@ -40,6 +40,6 @@ std::vector<NodeWeighed> weigh_all(const State& state, const PlacementRequest& r
 
 const char* placement_reason_text(PlacementReason reason);
 // The refusal of a placement that found nothing, in words and as counts per reason.
-Events refuse_placement(const State& state, const Placement& placement, const PlacementRequest& request, AnyId object);
+Events refuse_placement(const Placement& placement, const PlacementRequest& request, AnyId object);
 
 }  // namespace reprise

@@ -2,6 +2,7 @@
 
 #include "controlplane/decide/address.h"
 #include "controlplane/decide/decide.h"
+#include "events/named.h"
 
 namespace reprise::server {
 namespace {
@@ -124,6 +125,8 @@ std::optional<Events> add_ports(const State& s, const CreateServer& i, const Con
     if (s.ports.contains(nic.port)) return refuse(Refusal::id_taken, fmt::format("A port with id {} exists.", nic.port.str()));
     if (!s.subnets.any_by(Subnet::by_network, encode_key(nic.network)))
       return refuse(Refusal::no_such_subnet, fmt::format("Network {} requires a subnet in order to boot instances on.", nic.network.str()));
+    if (nic.address)
+      if (auto refused = refuse_choice(*network, c, "fixed_ip")) return refused;
     std::vector<FixedIp> wished;
     if (nic.address) wished.push_back({{}, nic.address});
     auto addresses = choose_addresses(s, allocator, *network, wished);
@@ -205,14 +208,18 @@ Events create(const State& s, const CreateServer& i, const Context& c) {
   Events events{std::move(made)};
   if (auto refused = add_ports(s, i, c, events)) return *refused;
   const Placement placement = place(s, request);
-  if (!placement.node) return refuse_placement(s, placement, request, object);
+  if (!placement.node) return refuse_placement(placement, request, object);
   events.push_back(placed(i.id, placement, c.at_ms));
   return events;
 }
 
-Events update(const State& s, const UpdateServer& i, const Context& c) {
-  const auto [server, refused] = find(s, i.id, c, "change");
+Events update(const State& s, const UpdateServer& asked, const Context& c) {
+  using Named = wire::UpdateServerNamed;
+  const auto [server, refused] = find(s, asked.id, c, "change");
   if (!server) return refused;
+  auto i = asked;
+  unless_named(i, Named::VT_NAME, i.name, server->name);
+  unless_named(i, Named::VT_DESCRIPTION, i.description, server->description);
   return {ServerUpdated{.id = i.id, .name = i.name, .description = i.description}};
 }
 

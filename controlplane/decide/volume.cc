@@ -1,4 +1,5 @@
 #include "controlplane/decide/decide.h"
+#include "events/named.h"
 #include "controlplane/decide/placement.h"
 
 namespace reprise::volume {
@@ -72,15 +73,19 @@ Events create(const State& s, const CreateVolume& i, const Context& c) {
   }
   const PlacementRequest request{.disk_gib = static_cast<std::int64_t>(i.size_gib), .zone = i.zone};
   const Placement placement = place(s, request);
-  if (!placement.node) return refuse_placement(s, placement, request, object);
+  if (!placement.node) return refuse_placement(placement, request, object);
   return {VolumeCreated{.id = i.id, .name = i.name, .description = i.description, .size_gib = i.size_gib, .image = i.image,
                         .metadata = i.metadata, .zone = i.zone, .project = c.project(), .user = c.user(),
                         .node = placement.node, .deadline_ms = c.at_ms + deadline::volume_create_ms}};
 }
 
-Events update(const State& s, const UpdateVolume& i, const Context& c) {
-  const auto [volume, refused] = find(s, i.id, c, "change");
+Events update(const State& s, const UpdateVolume& asked, const Context& c) {
+  using Named = wire::UpdateVolumeNamed;
+  const auto [volume, refused] = find(s, asked.id, c, "change");
   if (!volume) return refused;
+  auto i = asked;
+  unless_named(i, Named::VT_NAME, i.name, volume->name);
+  unless_named(i, Named::VT_DESCRIPTION, i.description, volume->description);
   return {VolumeUpdated{.id = i.id, .name = i.name, .description = i.description}};
 }
 
@@ -113,7 +118,7 @@ Events attach(const State& s, const AttachVolume& i, const Context& c) {
     return refuse(Refusal::wrong_state, fmt::format("Cannot 'attach_volume' instance {} while it is changing or in error.", i.server.str()), volume->object());
   if (!reaches(s, server->node, *volume)) {
     const auto name = [&](NodeId id) { const Node* node = s.nodes.find(id); return node ? node->name : id.str(); };
-    return refuse(Refusal::other_node, fmt::format("Volume {} lies on node {}, server {} runs on {}: a local disk is attached "
+    return refuse(Refusal::other_node, fmt::format("Volume {} lies on node {}, server {} runs on node {}: a local disk is attached "
                                                    "only on its own node.", i.id.str(), name(volume->node), i.server.str(), name(server->node)),
                   volume->object());
   }

@@ -13,12 +13,13 @@ void write_intent(JsonWriter& json, const View& then, const Intent& intent, cons
   json.object("intent").field("id", intent.id.str()).field("type", intent_name(intent.type()));
   if (eyes.admin || intent.project == eyes.project) {
     json.field("request_id", intent.request_id);
+    if (!intent.global_request_id.empty()) json.field("global_request_id", intent.global_request_id);
     json.field("user", intent.user.hex()).field("user_name", name_of(then, intent.user.as<AnyId>()));
     json.field("project", intent.project.hex())
         .field("project_name", name_of(then, intent.project.as<AnyId>()));
     json.field("client", intent.client).field("key", intent.key);
     json.field("asked_at", api::time_micros_z(static_cast<std::uint64_t>(intent.sent_ms)));
-    json.field("words", print_words(intent, eyes.admin ? labels(then) : NameOf()));
+    json.field("words", print_words(intent, eyes.admin ? labels(then) : NameOf(), eyes.hosts()));
   }
   json.end_object();
 }
@@ -42,9 +43,9 @@ void write_events(JsonWriter& json, const View& then, const std::vector<const Ev
   json.array("events");
   for (const Event* event : events)
     json.begin_object()
-        .field("words", print_words(*event, label))
+        .field("words", print_words(*event, label, eyes.hosts()))
         .key("event")
-        .raw(event_json(*event))
+        .raw(event_json(*event, eyes.hosts()))
         .end_object();
   json.end_array();
 }

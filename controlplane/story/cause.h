@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "controlplane/api/json_writer.h"
+#include "events/print.h"
 #include "projections/view.h"
 
 namespace reprise::story {
@@ -13,6 +14,7 @@ struct Eyes {
   bool admin = true;
   ProjectId project;
   UserId user;
+  Hosts hosts() const { return admin ? Hosts::shown : Hosts::hidden; }
 };
 
 // seq, at, cause; of an intent who asked what; of a report which node's. `then`: the view at the record.

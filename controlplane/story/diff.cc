@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "controlplane/api/hosts.h"
 #include "controlplane/api/timestamp.h"
 #include "controlplane/story/object_facts.h"
 #include "events/print.h"
@@ -44,7 +45,7 @@ class Differ {
     if (!status_) return status_.error();
     for (const View* view : {&from_, &to_})
       if (!view->status()) return view->status().error();
-    return std::move(out_);
+    return eyes_.admin ? std::move(out_) : api::without_hosts(to_, std::move(out_));
   }
 
  private:

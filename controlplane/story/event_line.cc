@@ -20,8 +20,9 @@ std::string event_lines(const Record& record) {
       json.field("cause", wire::EnumNameCause(decision.cause));
       if (intent) {
         json.object("intent").field("type", intent_name(intent->type())).field("id", intent->id.str());
-        json.field("request_id", intent->request_id)
-            .field("user", intent->user.hex())
+        json.field("request_id", intent->request_id);
+        if (!intent->global_request_id.empty()) json.field("global_request_id", intent->global_request_id);
+        json.field("user", intent->user.hex())
             .field("project", intent->project.hex());
         json.end_object();
       }

@@ -33,6 +33,17 @@ def chunks(lines):
         sys.exit('split.py: the last definition is not closed: ' + chunk[0])
 
 
+def fields_that_can_be_named(chunk):
+    """Of an update (events/named.h) everyone needs the numbers of the fields: struct UpdateXNamed { enum … { VT_NAME = 6, … }; };"""
+    fields = [line for line in chunk if re.match(r'    VT_\w+ = \d+,?$', line)]
+    if any(line.startswith('    VT_NAMED = ') for line in fields):
+        yield f'struct {chunk[0].split()[1]}Named {{'
+        yield '  enum : flatbuffers::voffset_t {'
+        yield from fields
+        yield '  };'
+        yield '};'
+
+
 def split(lines):
     guarded = 0
     for chunk in chunks(lines):
@@ -44,6 +55,7 @@ def split(lines):
             yield from chunk
             continue
         guarded += 1
+        yield from fields_that_can_be_named(chunk)
         if DECLARED.match(first):
             yield first.removeprefix('inline ').removesuffix(' {') + ';'
         yield '#ifdef REPRISE_WIRE_TABLES'

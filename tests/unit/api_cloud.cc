@@ -172,4 +172,29 @@ std::string ApiCloud::project(std::string_view name) {
   return ask("GET", fmt::format("/identity/v3/projects?name={}", name)).text("projects.0.id");
 }
 
+bool fits(std::string_view pattern, std::string_view request) {
+  while (!pattern.empty() && !request.empty()) {
+    const auto cut = [](std::string_view& text) {
+      const auto end = std::min(text.find('/'), text.size());
+      const auto part = text.substr(0, end);
+      text.remove_prefix(std::min(end + 1, text.size()));
+      return part;
+    };
+    const auto part = cut(pattern), given = cut(request);
+    if (part != "{}" && part != given) return false;
+  }
+  return pattern.empty() && request.empty();
+}
+
+std::string with_names(std::string_view text, const std::map<std::string, std::string>& names) {
+  std::string filled(text);
+  for (const auto& [name, value] : names)
+    for (std::size_t at = 0; (at = filled.find("@" + name, at)) != std::string::npos; at += value.size()) {
+      const auto after = at + 1 + name.size();
+      if (after < filled.size() && std::isalnum(static_cast<unsigned char>(filled[after]))) { ++at; continue; }
+      filled.replace(at, name.size() + 1, value);
+    }
+  return filled;
+}
+
 }  // namespace reprise::api

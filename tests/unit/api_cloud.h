@@ -1,6 +1,8 @@
 // The api rig with all resources and with agents on simulated hosts: what is asked for really comes to be.
 #pragma once
 
+#include <map>
+
 #include "agents/core/agent_host.h"
 #include "agents/core/simulated_host.h"
 #include "tests/unit/api_rig.h"
@@ -48,5 +50,10 @@ class ApiCloud {
   std::condition_variable changed_;
   std::uint64_t records_ = 0;
 };
+
+// Does "GET /a/{}/c" stand for "GET /a/b/c"?
+bool fits(std::string_view pattern, std::string_view request);
+// @name becomes what stands there.
+std::string with_names(std::string_view text, const std::map<std::string, std::string>& names);
 
 }  // namespace reprise::api

@@ -76,6 +76,9 @@ void take_all(std::shared_ptr<Upload> upload, std::shared_ptr<Responder> respond
 
 class TestHandler : public Handler {
  public:
+  std::optional<Response> before_body(const Request& head) override {
+    return head.path == "/stranger" ? std::optional(Response(401, "text/plain", "who are you?")) : std::nullopt;
+  }
   BodyPlan plan(const Request& head) override {
     if (head.path == "/upload") return {true, 64 << 20};
     if (head.path == "/refuse-upload") return {true, 64 << 20};
@@ -315,6 +318,28 @@ TEST_CASE("http: more connections than allowed are told 503 with Retry-After") {
   CHECK(answer.status == 503);
   CHECK(answer.header("Retry-After") == "1");
   CHECK(three.closed());
+}
+
+TEST_CASE("http: one address takes not all connections") {
+  World world([](ServerConfig& c) { c.connections_max = 3, c.connections_a_source_max = 1; });
+  Client one(world.port());
+  CHECK(one.get("/a").status == 200);
+  Client two(world.port());
+  CHECK(two.get("/a").status == 503);
+  Client other(world.port(), "127.0.0.2");
+  CHECK(other.get("/a").status == 200);
+}
+
+TEST_CASE("http: what the head answers takes nothing of the body") {
+  World world;
+  for (const char* body : {"Content-Length: 1000000\r\n\r\n", "Content-Length: 5\r\n\r\nabcde",
+                           "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n", "Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"}) {
+    Client client(world.port());
+    const auto answer = client.ask(std::string("POST /stranger HTTP/1.1\r\nHost: x\r\n") + body);
+    CHECK(answer.status == 401);
+    CHECK(answer.header("Connection") == "close");
+  }
+  CHECK(world.server->counts().requests == 0);
 }
 
 TEST_CASE("http: Expect: 100-continue is honoured only when the body is wanted") {

@@ -528,5 +528,43 @@ TEST_CASE("versions, schemas and what is not here") {
   CHECK(cloud.ask("GET", "/image/v2/images/" + id + "/members").size("members") == 0);
 }
 
+TEST_CASE("an image that was open once and is not any more, is not shown in the past either") {
+  ImageCloud cloud;
+  const auto owner = token(cloud.rig.add_project("owner")), guest = token(cloud.rig.add_project("guest"));
+  const auto made = cloud.ask("POST", "/image/v2/images", R"({"visibility":"community","disk_format":"raw","container_format":"bare"})", owner);
+  const auto id = made.text("id");
+  const auto then = fmt::format("/at/{}/image/v2/images", cloud.rig.projection->head().seq);
+  const auto sees = [&](const Headers& headers) {
+    const bool there = cloud.ask("GET", then + "/" + id, "", headers).status() == 200;
+    CHECK(cloud.ask("GET", then + "?visibility=community", "", headers).size("images") == (there ? 1 : 0));
+    return there;
+  };
+  CHECK(sees(guest));
+  auto patch = owner;
+  patch.emplace_back("Content-Type", std::string(patch_type));
+  REQUIRE(cloud.ask("PATCH", "/image/v2/images/" + id, R"([{"op":"replace","path":"/visibility","value":"private"}])", patch).status() == 200);
+  CHECK_FALSE(sees(guest));
+  CHECK(sees(owner));
+}
+
+TEST_CASE("an image is made for another project by admins alone") {
+  ImageCloud cloud;
+  const auto owner = token(cloud.rig.add_project("owner")), guest = token(cloud.rig.add_project("guest"));
+  const auto body = fmt::format(R"({{"owner":"{}","disk_format":"raw","container_format":"bare"}})", cloud.project("owner"));
+  CHECK(cloud.ask("POST", "/image/v2/images", body, guest).status() == 400);
+  const auto made = cloud.ask("POST", "/image/v2/images", body);
+  REQUIRE(made.status() == 201);
+  CHECK(cloud.ask("GET", "/image/v2/images/" + made.text("id"), "", owner).text("owner") == cloud.project("owner"));
+}
+
+TEST_CASE("a hundred thousand properties are one mistake") {
+  ImageCloud cloud;
+  std::string body = R"({"name":"x")";
+  for (int i = 0; i < 95'000; ++i) body += fmt::format(R"(,"p{}":"")", i);
+  const auto answer = cloud.ask("POST", "/image/v2/images", body + "}");
+  CHECK(answer.status() == 400);
+  CHECK(answer.body().find("at most 128 properties") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace reprise::api

@@ -1,6 +1,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <future>
@@ -162,7 +165,7 @@ TEST_CASE("passwords: right, wrong, nobody's, and no more waiting than allowed")
   const auto verify = [&](std::string password, std::string against) {
     std::promise<bool> promise;
     REQUIRE(
-        pool.verify(std::move(password), std::move(against), [&](bool right) { promise.set_value(right); }));
+        pool.verify({"me", "here"}, std::move(password), std::move(against), [&](bool right) { promise.set_value(right); }));
     return promise.get_future().get();
   };
   CHECK(verify("sesame", hash));
@@ -183,6 +186,40 @@ TEST_CASE("passwords: right, wrong, nobody's, and no more waiting than allowed")
   CHECK_FALSE(pool.hash("d", [](std::string) {}));
   release.set_value();
   CHECK(verify("b", second.get_future().get()));
+}
+
+TEST_CASE("passwords: who was wrong keeps nobody else waiting, and what is known costs nothing") {
+  PasswordPool pool(1, 4, cheap);
+  const auto hash = pool.hash_now("sesame");
+  const auto verify = [&](PasswordPool::Asker asker, std::string password) {
+    std::promise<bool> promise;
+    REQUIRE(pool.verify(asker, std::move(password), hash, [&](bool right) { promise.set_value(right); }));
+    return promise.get_future().get();
+  };
+  CHECK_FALSE(verify({"eve", "there"}, "wrong"));
+
+  std::promise<void> started, release;
+  auto released = release.get_future().share();
+  REQUIRE(pool.hash("a", [&](std::string) {
+    started.set_value();
+    released.wait();
+  }));
+  started.get_future().wait();
+  // Four of the wrong one's wait, and no more of them; the right one waits beside them.
+  std::atomic<int> wrong = 0;
+  for (int i = 0; i < 4; ++i) REQUIRE(pool.verify({"eve", "there"}, fmt::format("wrong {}", i), hash, [&](bool) { ++wrong; }));
+  CHECK_FALSE(pool.verify({"eve", "there"}, "wrong too", hash, [](bool) {}));
+  std::promise<int> before;
+  REQUIRE(pool.verify({"me", "here"}, "sesame", hash, [&](bool right) { before.set_value(right ? wrong.load() : -1); }));
+  // Known already: at once, although the worker is busy.
+  bool known = true;
+  REQUIRE(pool.verify({"eve", "there"}, "wrong", hash, [&](bool right) { known = right; }));
+  CHECK_FALSE(known);
+  release.set_value();
+  CHECK(before.get_future().get() <= 1);
+  bool right = false;
+  REQUIRE(pool.verify({"eve", "there"}, "sesame", hash, [&](bool answer) { right = answer; }));
+  CHECK(right);
 }
 
 TEST_CASE("ssh keys: the .pub lines of OpenSSH are known, with the fingerprint that it prints") {

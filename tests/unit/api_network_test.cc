@@ -245,6 +245,87 @@ TEST_CASE("Lists are filtered, sorted, cut and shown as the query says", "[netwo
   CHECK(rig.ask("GET", v2 + "/ports?device_id=6e2c1e2a-0000-4000-8000-000000000000").size("ports") == 0);
 }
 
+TEST_CASE("On another's shared network nobody chooses an address or a MAC, but its owner and admins", "[network]") {
+  ApiRig rig;
+  const auto owner = rig.add_project("owner"), guest = rig.add_project("guest");
+  const auto network = add_network(rig, "", {{"X-Auth-Token", owner}});
+  const auto subnet = add_subnet(rig, network, R"("cidr":"10.0.0.0/24")", {{"X-Auth-Token", owner}}).text("subnet.id");
+  REQUIRE(rig.ask("PUT", v2 + "/networks/" + network, R"({"network":{"shared":true}})").status() == 200);
+  const Headers as_guest{{"X-Auth-Token", guest}}, as_owner{{"X-Auth-Token", owner}};
+  for (const auto& more : {std::string(R"(,"mac_address":"fa:16:3e:00:00:01")"), std::string(R"(,"fixed_ips":[{"ip_address":"10.0.0.9"}])"),
+                           fmt::format(R"(,"fixed_ips":[{{"subnet_id":"{}","ip_address":"10.0.0.9"}}])", subnet)}) {
+    INFO(more);
+    const auto refused = add_port(rig, network, more, as_guest);
+    CHECK(refused.status() == 403);
+    CHECK(message(refused).find("leave it out") != std::string::npos);
+  }
+  CHECK(add_port(rig, network, "", as_guest).status() == 201);
+  CHECK(add_port(rig, network, fmt::format(R"(,"fixed_ips":[{{"subnet_id":"{}"}}])", subnet), as_guest).status() == 201);
+  CHECK(add_port(rig, network, R"(,"mac_address":"fa:16:3e:00:00:01","fixed_ips":[{"ip_address":"10.0.0.9"}])", as_owner).status() == 201);
+  CHECK(add_port(rig, network, R"(,"mac_address":"fa:16:3e:00:00:02","fixed_ips":[{"ip_address":"10.0.0.10"}])").status() == 201);
+}
+
+TEST_CASE("Admins make networks and ports for other projects, and nobody else", "[network]") {
+  ApiRig rig;
+  const auto member = rig.add_project("other"), stranger = rig.add_project("stranger");
+  const auto project = rig.ask("GET", "/identity/v3/projects?name=other").text("projects.0.id");
+  for (const char* key : {"tenant_id", "project_id"}) {
+    const auto more = fmt::format(R"(,"{}":"{}")", key, project);
+    const auto network = add_network(rig, more);
+    CHECK(rig.ask("GET", v2 + "/networks/" + network, "", {{"X-Auth-Token", member}}).text("network.project_id") == project);
+    CHECK(add_port(rig, network, more).text("port.project_id") == project);
+    CHECK(rig.ask("PUT", v2 + "/networks/" + network, fmt::format(R"({{"network":{{"name":"m"{}}}}})", more)).status() == 200);
+    CHECK(rig.ask("PUT", v2 + "/networks/" + network, fmt::format(R"({{"network":{{"{}":"{}"}}}})", key, rig.genesis.project.hex())).status() == 400);
+    const auto refused = rig.ask("POST", v2 + "/networks", fmt::format(R"({{"network":{{"name":"n"{}}}}})", more), {{"X-Auth-Token", stranger}});
+    CHECK(refused.status() == 400);
+    CHECK(message(refused).find("needs an admin") != std::string::npos);
+  }
+  const auto nobody = fmt::format(R"({{"network":{{"project_id":"{}"}}}})", std::string(32, '1'));
+  CHECK(rig.ask("POST", v2 + "/networks", nobody).status() == 404);
+}
+
+TEST_CASE("What was shared once and is not any more, is not shown in the past either", "[network]") {
+  ApiRig rig;
+  const auto owner = rig.add_project("owner"), guest = rig.add_project("guest");
+  const Headers as_owner{{"X-Auth-Token", owner}}, as_guest{{"X-Auth-Token", guest}};
+  const auto network = add_network(rig, "", as_owner);
+  const auto subnet = add_subnet(rig, network, R"("cidr":"10.0.0.0/24")", as_owner).text("subnet.id");
+  REQUIRE(rig.ask("PUT", v2 + "/networks/" + network, R"({"network":{"shared":true}})").status() == 200);
+  const auto then = fmt::format("/at/{}", rig.projection->head().seq) + v2;
+  const auto sees = [&](const Headers& headers) {
+    const bool network_there = rig.ask("GET", then + "/networks/" + network, "", headers).status() == 200;
+    CHECK((rig.ask("GET", then + "/subnets/" + subnet, "", headers).status() == 200) == network_there);
+    CHECK(rig.ask("GET", then + "/networks", "", headers).size("networks") == (network_there ? 1 : 0));
+    CHECK(rig.ask("GET", then + "/subnets", "", headers).size("subnets") == (network_there ? 1 : 0));
+    return network_there;
+  };
+  CHECK(sees(as_guest));
+  REQUIRE(rig.ask("PUT", v2 + "/networks/" + network, R"({"network":{"shared":false}})").status() == 200);
+  CHECK_FALSE(sees(as_guest));
+  CHECK(sees(as_owner));
+}
+
+TEST_CASE("Lists are whole, however long; what a limit leaves off has a link", "[network]") {
+  ApiRig rig;
+  const auto id = add_network(rig);
+  REQUIRE(rig.ask("PUT", v2 + "/quotas/" + rig.genesis.project.hex(), R"({"quota":{"port":-1}})").status() == 200);
+  std::vector<std::future<Response>> made;
+  for (int i = 0; i < 1001; ++i)
+    made.push_back(rig.send("POST", v2 + "/ports", fmt::format(R"({{"port":{{"network_id":"{}"}}}})", id)));
+  for (auto& one : made) REQUIRE(rig.wait(std::move(one)).status() == 201);
+  const auto all = rig.ask("GET", v2 + "/ports");
+  CHECK(all.size("ports") == 1001);
+  CHECK(all.size("ports_links") == 0);
+  std::size_t seen = 0;
+  for (std::string target = v2 + "/ports?limit=400"; !target.empty();) {
+    const auto page = rig.ask("GET", target);
+    seen += page.size("ports");
+    const auto next = page.text("ports_links.0.href");
+    target = next.empty() ? "" : next.substr(std::string("http://cloud:8700").size());
+  }
+  CHECK(seen == 1001);
+}
+
 TEST_CASE("Quotas: shown, set, kept, reset", "[network]") {
   ApiRig rig;
   const Headers member{{"X-Auth-Token", rig.add_project("eve")}};

@@ -92,20 +92,6 @@ const std::set<std::string> without_key = {
     "POST /log/seal",
 };
 
-bool fits(std::string_view pattern, std::string_view request) {
-  while (!pattern.empty() && !request.empty()) {
-    const auto cut = [](std::string_view& text) {
-      const auto end = std::min(text.find('/'), text.size());
-      const auto part = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      return part;
-    };
-    const auto part = cut(pattern), given = cut(request);
-    if (part != "{}" && part != given) return false;
-  }
-  return pattern.empty() && request.empty();
-}
-
 class WholeBody final : public Upload {
  public:
   explicit WholeBody(std::string bytes) : bytes_(std::move(bytes)) {}
@@ -125,16 +111,7 @@ struct Sent {
 struct ReplayCloud : ApiCloud {
   ReplayCloud() { names = {{"image", std::string(image_id)}, {"admin", project("admin")}}; }
 
-  std::string named(std::string_view text) const {
-    std::string filled(text);
-    for (const auto& [name, value] : names)
-      for (std::size_t at = 0; (at = filled.find("@" + name, at)) != std::string::npos; at += value.size()) {
-        const auto after = at + 1 + name.size();
-        if (after < filled.size() && std::isalnum(static_cast<unsigned char>(filled[after]))) { ++at; continue; }
-        filled.replace(at, name.size() + 1, value);
-      }
-    return filled;
-  }
+  std::string named(std::string_view text) const { return with_names(text, names); }
 
   RigAnswer send(const Sent& sent) {
     if (std::string_view(sent.target).ends_with("/file"))

@@ -225,7 +225,8 @@ std::future<Response> ApiRig::send_upload(std::string_view target, std::shared_p
 
 std::future<Response> ApiRig::give(Request request, Headers headers) {
   request.client = "127.0.0.1:1";
-  request.add_header("Host", "cloud:8700");
+  request.served_at = "cloud:8700";
+  request.add_header("Host", "elsewhere");
   bool has_token = false;
   for (const auto& [name, value] : headers) {
     has_token = has_token || name == "X-Auth-Token";
@@ -273,6 +274,19 @@ std::string ApiRig::add_project(std::string_view name, std::string_view role) {
                              user.text("user.id"), roles.text("roles.0.id")));
   REQUIRE(given.status() == 204);
   return token(name, "secret", name);
+}
+
+std::string read_all(LineSource& lines) {
+  std::string text;
+  for (;;) {
+    std::promise<std::pair<std::string, bool>> piece;
+    lines.next([&](std::string some, bool end) { piece.set_value({std::move(some), end}); });
+    auto answer = piece.get_future();
+    REQUIRE(answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
+    const auto [some, end] = answer.get();
+    text += some;
+    if (end) return text;
+  }
 }
 
 }  // namespace reprise::api

@@ -33,6 +33,9 @@ struct RigAnswer {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
+// Everything that the lines say, to their end.
+std::string read_all(LineSource& lines);
+
 class ApiRig {
  public:
   struct Options {

@@ -80,20 +80,6 @@ std::string network_body(const std::string& name) {
   return fmt::format(R"({{"network":{{"name":"{}"}}}})", name);
 }
 
-// The whole answer of a line source that ends by itself.
-std::string read_all(LineSource& lines) {
-  std::string text;
-  for (;;) {
-    std::promise<std::pair<std::string, bool>> piece;
-    lines.next([&](std::string some, bool end) { piece.set_value({std::move(some), end}); });
-    auto answer = piece.get_future();
-    REQUIRE(answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
-    const auto [some, end] = answer.get();
-    text += some;
-    if (end) return text;
-  }
-}
-
 std::vector<boost::json::object> lines_of(const std::string& text) {
   std::vector<boost::json::object> lines;
   for (std::size_t at = 0; at < text.size();) {
@@ -470,7 +456,8 @@ TEST_CASE("/events has everything once, goes on where it was, and shows each onl
     CHECK((s > seq ? i == 0 : s == seq && i == index + 1));
     seq = s, index = i;
     const auto* intent = line.if_contains("intent");
-    asked = asked || (intent && intent->at("request_id") == "req-00000000-0000-4000-8000-000000000001");
+    const auto* global = intent ? intent->as_object().if_contains("global_request_id") : nullptr;
+    asked = asked || (global && *global == "req-00000000-0000-4000-8000-000000000001" && intent->at("request_id") != *global);
   }
   CHECK(asked);
   CHECK(seq == static_cast<std::int64_t>(rig.projection->head().seq));
