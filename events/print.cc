@@ -187,7 +187,7 @@ Value field_value(const TypeTable* type, std::size_t i, const std::uint8_t* at) 
   const auto kind = static_cast<ElementaryType>(code.base_type);
   const TypeFunction ref = code.sequence_ref >= 0 ? type->type_refs[code.sequence_ref] : nullptr;
   const std::string_view name = type->names[i];
-  if (name == "password_hash" || name == "user_data_sealed") {
+  if (name == "password_hash" || name == "user_data_sealed" || name == "admin_pass_sealed") {
     const auto* bytes = reinterpret_cast<const flatbuffers::Vector<std::uint8_t>*>(
         at + flatbuffers::ReadScalar<flatbuffers::uoffset_t>(at));
     return bytes->size() == 0 ? Value{} : Value::word(fmt::format("({} bytes)", bytes->size()));

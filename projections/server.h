@@ -48,6 +48,7 @@ struct Server {
   std::string key_name;
   std::string public_key;
   std::vector<std::uint8_t> user_data_sealed;
+  std::vector<std::uint8_t> admin_pass_sealed;  // that the client chose
   std::vector<std::string> metadata;
   std::string zone;                // wished; empty: any
   std::string host;                // wished node name; empty: any
@@ -102,7 +103,7 @@ struct Server {
     f(36, "compute_released", s.compute_released), f(37, "disk_released", s.disk_released), f(38, "disk_ready", s.disk_ready);
     f(39, "on", s.on), f(40, "power_seq", s.power_seq), f(41, "stop_hard", s.stop_hard), f(42, "reboot_seq", s.reboot_seq);
     f(43, "reboot_hard", s.reboot_hard), f(44, "want_seq", s.want_seq), f(45, "running", s.running);
-    f(46, "stop_cause", s.stop_cause), f(47, "disk_gone", s.disk_gone);
+    f(46, "stop_cause", s.stop_cause), f(47, "disk_gone", s.disk_gone), f(48, "admin_pass_sealed", s.admin_pass_sealed);
   }
   template <class Emit>
   void indexes(Emit&& emit) const {

@@ -33,18 +33,17 @@ Status write_file(const fs::path& path, const std::string& bytes) {
           fmt::format("cannot write {}: {}", path.string(), std::strerror(errno))};
 }
 
-Status write_tree(const ServerWant& server, const std::vector<std::uint8_t>& user_data,
-                  const fs::path& root) {
+Status write_tree(const ServerWant& server, const GuestSecrets& secrets, const fs::path& root) {
   const auto latest = root / "openstack" / "latest";
   std::error_code error;
   fs::remove_all(root, error);
   fs::create_directories(latest, error);
   if (error) return {Errc::broken, fmt::format("cannot make {}: {}", latest.string(), error.message())};
-  if (auto done = write_file(latest / "meta_data.json", meta_data_json(server)); !done) return done;
+  if (auto done = write_file(latest / "meta_data.json", meta_data_json(server, secrets.admin_pass)); !done) return done;
   if (auto done = write_file(latest / "network_data.json", network_data_json(server)); !done) return done;
   if (auto done = write_file(latest / "vendor_data.json", "{}"); !done) return done;
-  if (user_data.empty()) return {};
-  return write_file(latest / "user_data", std::string(user_data.begin(), user_data.end()));
+  if (secrets.user_data.empty()) return {};
+  return write_file(latest / "user_data", secrets.user_data);
 }
 
 Status burn(const std::string& tree, const std::string& iso) {
@@ -60,7 +59,7 @@ Status burn(const std::string& tree, const std::string& iso) {
 
 }  // namespace
 
-std::string meta_data_json(const ServerWant& server) {
+std::string meta_data_json(const ServerWant& server, const std::string& admin_pass) {
   json::object meta;
   const auto& pairs = server.guest.metadata;
   for (std::size_t i = 0; i + 1 < pairs.size(); i += 2) meta[pairs[i]] = pairs[i + 1];
@@ -76,6 +75,7 @@ std::string meta_data_json(const ServerWant& server) {
     data["keys"] = json::array{
         json::object{{"name", server.guest.key_name}, {"type", "ssh"}, {"data", server.guest.public_key}}};
   }
+  if (!admin_pass.empty()) data["admin_pass"] = admin_pass;
   return json::serialize(data);
 }
 
@@ -129,14 +129,15 @@ std::string config_drive_key(const ServerWant& server) {
   for (const auto& part : {meta_data_json(server), network_data_json(server),
                            std::string(server.guest.user_data_sealed.begin(), server.guest.user_data_sealed.end())})
     all += fmt::format(" {} {}", part.size(), part);
+  if (const auto& sealed = server.guest.admin_pass_sealed; !sealed.empty()) all += std::string(sealed.begin(), sealed.end());
   return blake2b(all).hex();
 }
 
-Status make_config_drive(const ServerWant& server, const std::vector<std::uint8_t>& user_data,
-                         const std::string& scratch, const std::string& path) {
+Status make_config_drive(const ServerWant& server, const GuestSecrets& secrets, const std::string& scratch,
+                         const std::string& path) {
   const auto tree = scratch + "/tree";
   const auto iso = scratch + "/config.iso";
-  auto made = write_tree(server, user_data, tree);
+  auto made = write_tree(server, secrets, tree);
   if (made) made = burn(tree, iso);
   std::error_code error;
   fs::remove_all(tree, error);

@@ -51,7 +51,8 @@ struct GuestData {
   std::vector<std::string> metadata;      // key, value, key, value …
   std::string key_name;
   std::string public_key;
-  std::vector<std::uint8_t> user_data_sealed;  // sealed with the project's key; empty: none
+  std::vector<std::uint8_t> user_data_sealed;   // sealed with the project's key; empty: none
+  std::vector<std::uint8_t> admin_pass_sealed;  // as well
   ProjectId project;                      // whose key opens it
   std::string availability_zone;
   auto operator<=>(const GuestData&) const = default;

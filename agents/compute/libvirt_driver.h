@@ -39,7 +39,7 @@ struct LibvirtConfig {
   std::string state;  // absolute folder of this driver's own; made if it is not there
   DiskSourceOf disk_source;
   storage::ImagePath image_path;  // for kernel and ramdisk
-  OpenSealed open_sealed;         // user data
+  OpenSealed open_sealed;         // user data and admin passwords
   std::string bridge = "br-int";
   Virtualization virtualization = Virtualization::automatic;
   std::string emulator = "/usr/bin/qemu-system-x86_64";

@@ -95,19 +95,19 @@ Status ServerFiles::burn_config_drive(const ServerWant& server, const std::strin
   const auto key = config_drive_key(server);
   const bool there = is_file(path);
   if (there && first_line(key_path) == key) return {};
-  std::vector<std::uint8_t> user_data;
-  if (!server.guest.user_data_sealed.empty()) {
-    auto opened = open_sealed_(server.guest.project, server.guest.user_data_sealed);
+  GuestSecrets secrets;
+  for (const auto& [what, sealed, into] : {std::tuple("user data", &server.guest.user_data_sealed, &secrets.user_data),
+                                           std::tuple("admin password", &server.guest.admin_pass_sealed, &secrets.admin_pass)}) {
+    if (sealed->empty()) continue;
+    const auto opened = open_sealed_(server.guest.project, *sealed);
     // The key went with its project: what the guest was told before is the most that can be told.
     if (!opened && there) return {};
-    if (!opened)
-      return {opened.error().code,
-              fmt::format("user data of server {}: {}", server.id.str(), opened.error().text)};
-    user_data = std::move(*opened);
+    if (!opened) return {opened.error().code, fmt::format("{} of server {}: {}", what, server.id.str(), opened.error().text)};
+    into->assign(opened->begin(), opened->end());
   }
   // Without a key while it is made: one that is cut short is made again.
   unlink(key_path.c_str());
-  if (auto made = make_config_drive(server, user_data, scratch, path); !made) return made;
+  if (auto made = make_config_drive(server, secrets, scratch, path); !made) return made;
   std::ofstream(key_path) << key << '\n';
   return {};
 }

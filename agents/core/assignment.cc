@@ -63,7 +63,8 @@ class Maker {
     if (row.ramdisk) want.ramdisk = row.ramdisk;
     const Node* node = state_.nodes.find(node_);
     want.guest = {.hostname = row.hostname, .metadata = row.metadata, .key_name = row.key_name, .public_key = row.public_key,
-                  .user_data_sealed = row.user_data_sealed, .project = row.project,
+                  .user_data_sealed = row.user_data_sealed,
+                  .admin_pass_sealed = row.admin_pass_sealed, .project = row.project,
                   .availability_zone = node ? node->zone : std::string{}};
     want.disks.push_back({.id = row.id.as<AnyId>(), .born = row.born, .boot = true, .device = "vda"});
     state_.volumes.each_by(Volume::by_server, encode_key(row.id), [&](const Volume& volume) {

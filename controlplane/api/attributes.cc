@@ -41,14 +41,18 @@ std::vector<std::string_view> filter_keys(Ask& ask, const std::vector<Attributes
 }
 
 void sort_rows(Ask& ask, std::vector<Attributes>& rows) {
-  auto keys = ask.queries("sort_key");
-  const auto directions = ask.queries("sort_dir");
+  const auto given = ask.queries("sort_key"), directions = ask.queries("sort_dir");
+  std::vector<std::string_view> keys;
   std::vector<bool> down;
-  for (std::size_t i = 0; i < keys.size(); ++i) {
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    if (std::find(keys.begin(), keys.end(), given[i]) != keys.end()) continue;  // it has ordered already
     const auto direction = i < directions.size() ? directions[i] : std::string_view("asc");
     if (direction != "asc" && direction != "desc") ask.mistakes().add("sort_dir", "must be asc or desc");
-    if (!rows.empty() && !rows.front().has(keys[i]))
+    if (!rows.empty() && !rows.front().has(given[i])) {
       ask.mistakes().add("sort_key", "is no attribute to sort by");
+      continue;
+    }
+    keys.push_back(given[i]);
     down.push_back(direction == "desc");
   }
   const bool reverse = ask.flag("page_reverse").value_or(false);
@@ -121,16 +125,16 @@ const Attributes::Attribute* Attributes::find(std::string_view name) const {
   return nullptr;
 }
 
-bool Attributes::matches(std::string_view name, std::string_view wanted) const {
+bool Attributes::matches(std::string_view name, const std::vector<std::string_view>& wanted) const {
   for (const auto& attribute : all_) {
     if (attribute.name != name) continue;
-    if (attribute.kind == Kind::flag) {
-      const bool yes = same_ignoring_case(wanted, "true") || wanted == "1";
-      const bool no = same_ignoring_case(wanted, "false") || wanted == "0";
-      if (attribute.text == "true" ? yes : no) return true;
-    } else if (attribute.text == wanted) {
-      return true;
+    if (attribute.kind != Kind::flag) {
+      if (std::binary_search(wanted.begin(), wanted.end(), std::string_view(attribute.text))) return true;
+      continue;
     }
+    const bool set = attribute.text == "true";
+    for (const auto word : wanted)
+      if (same_ignoring_case(word, set ? "true" : "false") || word == (set ? "1" : "0")) return true;
   }
   return false;
 }
@@ -161,10 +165,10 @@ Response list_response(Ask& ask, std::vector<Attributes> rows, const ListStyle& 
   sort_rows(ask, rows);
   if (auto bad = ask.bad()) return std::move(*bad);
   for (const auto key : keys) {
-    const auto wanted = ask.queries(key);
-    std::erase_if(rows, [&](const Attributes& row) {
-      return std::none_of(wanted.begin(), wanted.end(), [&](auto value) { return row.matches(key, value); });
-    });
+    auto wanted = ask.queries(key);
+    std::sort(wanted.begin(), wanted.end());
+    wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+    std::erase_if(rows, [&](const Attributes& row) { return !row.matches(key, wanted); });
   }
   bool more = false;
   if (!cut_to_page(rows, page, more, [](const Attributes& row) { return row.id(); }))

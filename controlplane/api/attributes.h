@@ -33,7 +33,8 @@ class Attributes {
   Attributes& also(const char* name, std::string text);
 
   const std::string& id() const { return all_.front().text; }
-  bool matches(std::string_view name, std::string_view wanted) const;
+  // One of them, which are sorted.
+  bool matches(std::string_view name, const std::vector<std::string_view>& wanted) const;
   bool has(std::string_view name) const { return find(name) != nullptr; }
   // Negative, 0, positive: as numbers when both are.
   int compare(const Attributes& other, std::string_view name) const;

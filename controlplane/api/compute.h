@@ -31,7 +31,7 @@ Response not_implemented(const Ask& ask, std::string_view what);
 // A link of nova's: {"rel": …, "href": …}.
 void write_link(JsonWriter& json, std::string_view rel, std::string_view href);
 
-// The purpose under which user data is sealed (Keyring::seal): what is sealed is the decoded bytes.
+// The purpose under which a guest's user data (the decoded bytes) and admin password are sealed (Keyring::seal).
 inline constexpr std::string_view user_data_purpose = "user_data";
 
 }  // namespace reprise::api

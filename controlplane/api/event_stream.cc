@@ -98,7 +98,7 @@ class EventStream final : public LineSource, public std::enable_shared_from_this
       if (!end && at_.seq > newest_) return;
       reading_ = true;
     }
-    if (!api_.workers().post([self = shared_from_this()] { self->read(); })) give({}, true);
+    if (!api_.workers().post_slow(actor_.project.str(), [self = shared_from_this()] { self->read(); })) give({}, true);
   }
 
   void read() {

@@ -110,7 +110,7 @@ void follow_deletions(Api& api, const std::shared_ptr<ImageStore>& store) {
     for (const auto& decision : folded.record.decisions)
       for (const auto& event : decision.events)
         if (event.is<ImageDeleted>())
-          (void)api.workers().post([&api, store, id = event.as<ImageDeleted>().id] { store->forget(id, api.backend().view()); });
+          (void)api.workers().post_slow({}, [&api, store, id = event.as<ImageDeleted>().id] { store->forget(id, api.backend().view()); });
   });
 }
 

@@ -128,7 +128,8 @@ class Transfer : public std::enable_shared_from_this<Transfer> {
   void pull() {
     upload_->next([self = shared_from_this()](Result<std::string> piece) {
       const auto shared = std::make_shared<Result<std::string>>(std::move(piece));
-      if (self->api_.workers().post([self, shared] { self->take(std::move(*shared)); })) return;
+      const auto share = self->ask_.actor().project.str();
+      if (self->api_.workers().post_slow(share, [self, shared] { self->take(std::move(*shared)); })) return;
       self->end(503, "Too many requests wait to be answered: send the image again in a while.");
     });
   }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <charconv>
 
 #include "controlplane/api/image.h"
@@ -143,7 +144,9 @@ std::vector<Order> read_order(Ask& ask) {
   if (wished.empty()) wished.emplace_back("created_at", directions.empty() ? "desc" : directions[0]);
   wished.emplace_back("id", "desc");
   std::vector<Order> orders;
+  std::set<std::string_view> seen;
   for (const auto& [key, direction] : wished) {
+    if (!seen.insert(key).second) continue;  // it has ordered already
     auto order = order_by(key);
     if (!order)
       ask.mistakes().add(

@@ -35,14 +35,16 @@ Plan show(Api& api, Ask& ask) {
   return print(api, ask, seen_server(ask), 200);
 }
 
-Plan created(Ask& ask, ServerId id) {
+Plan created(Ask& ask, ServerId id, const std::string& admin_pass) {
   const auto self = ask.url("/compute/v2.1/servers/" + id.str());
   std::string body;
   JsonWriter json(body);
   json.begin_object().object("server").field("id", id.str()).array("links");
   write_link(json, "self", self);
   write_link(json, "bookmark", ask.url("/compute/servers/" + id.str()));
-  json.end_array().field("OS-DCF:diskConfig", "MANUAL").end_object().end_object();
+  json.end_array().field("OS-DCF:diskConfig", "MANUAL");
+  if (!admin_pass.empty()) json.field("adminPass", admin_pass);
+  json.end_object().end_object();
   auto response = json_response(202, std::move(body));
   response.header("Location", self);
   return response;
@@ -54,17 +56,17 @@ Plan create(Api& api, Ask& ask) {
   if (auto bad = ask.bad()) return std::move(*bad);
   if (auto refused = request.choose_networks(intent)) return std::move(*refused);
   if (auto refused = request.choose_place(intent)) return std::move(*refused);
-  if (!request.user_data().empty()) {
+  for (const auto& [plain, into] : {std::pair(&request.user_data(), &intent.user_data_sealed),
+                                    std::pair(&request.admin_pass(), &intent.admin_pass_sealed)}) {
+    if (plain->empty()) continue;
     const auto project = ask.actor().project;
     const auto keyed = api.keyring().add_project(project);
-    const auto sealed = keyed ? api.keyring().seal(project, user_data_purpose, request.user_data())
-                              : Result<std::string>(keyed.error());
-    if (!sealed)
-      return ask.error(500, "The user data could not be sealed, so nothing was done: " + sealed.error().text);
-    intent.user_data_sealed.assign(sealed->begin(), sealed->end());
+    const auto sealed = keyed ? api.keyring().seal(project, user_data_purpose, *plain) : Result<std::string>(keyed.error());
+    if (!sealed) return ask.error(500, "The guest's secrets could not be sealed, so nothing was done: " + sealed.error().text);
+    into->assign(sealed->begin(), sealed->end());
   }
   const auto id = intent.id;
-  Change change(std::move(intent), id, [id](Ask& ask) { return created(ask, id); });
+  Change change(std::move(intent), id, [id, admin_pass = request.admin_pass()](Ask& ask) { return created(ask, id, admin_pass); });
   // What the body names and is not there is a mistake in the body: not the server is missing.
   change.refused = [](Ask& ask, const IntentRefused& event) -> std::optional<Response> {
     switch (static_cast<Refusal>(event.refusal)) {

@@ -8,6 +8,8 @@
 namespace reprise::api {
 namespace {
 
+constexpr std::size_t admin_pass_chars_max = 255;
+
 constexpr std::size_t nics_max = 16;
 constexpr std::size_t hostname_chars_max = 63;
 constexpr std::size_t metadata_chars_max = 255;
@@ -110,6 +112,7 @@ CreateServer ServerRequest::read() {
   intent.config_drive = true;
   read_networks(server, intent);
   read_user_data(server);
+  admin_pass_ = server.optional_text("adminPass", 0, admin_pass_chars_max).value_or("");
   read_metadata(server, intent);
   read_counts(server);
   read_later_fields(server, intent);
@@ -211,8 +214,6 @@ void ServerRequest::refuse_what_is_not_made(Fields& server) {
         server, key,
         "servers boot from their image onto a disk of their own: give imageRef alone, and attach "
         "volumes when the server is there (os-volume_attachments)");
-  refuse_unless_empty(server, "adminPass",
-                      "no password is set inside guests: give a key_name, or user_data that sets one");
   if (minor_ < 57) refuse_unless_empty(server, "personality", "files are not put into guests: use user_data");
   refuse_access_addresses(server);
   server.optional_word("OS-DCF:diskConfig", {"MANUAL", "AUTO"});

@@ -20,6 +20,7 @@ class ServerRequest {
   std::optional<Response> choose_place(CreateServer& intent);
   // Decoded.
   const std::string& user_data() const { return user_data_; }
+  const std::string& admin_pass() const { return admin_pass_; }
 
  private:
   enum class Networks { absent, automatic, none, listed };
@@ -36,6 +37,7 @@ class ServerRequest {
   const unsigned minor_;
   Networks networks_ = Networks::absent;
   std::string user_data_;
+  std::string admin_pass_;
 };
 
 // "name": 1 to 255 characters, not spaces alone. Nothing when it is absent and need not be there.

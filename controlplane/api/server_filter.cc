@@ -105,12 +105,12 @@ std::function<int(const Server&, const Server&)> order_by(std::string_view key) 
 
 }  // namespace
 
+// Of a key that is given several times nova takes the last, but for status.
 template <class Make>
 void ServerFilter::add(std::string_view key, Make make) {
-  for (const auto text : ask_.queries(key)) {
-    Test test = make(text);
-    if (test) tests_.push_back(std::move(test));
-  }
+  const auto given = ask_.queries(key);
+  if (given.empty()) return;
+  if (Test test = make(given.back())) tests_.push_back(std::move(test));
 }
 
 ServerFilter::Test ServerFilter::pattern(std::string_view key, std::string_view text,
@@ -308,7 +308,9 @@ void ServerFilter::read_order() {
     if (!descending) return order_.push_back(std::move(order));
     order_.push_back([order = std::move(order)](const Server& a, const Server& b) { return order(b, a); });
   };
-  for (std::size_t i = 0; i < keys.size(); ++i) add_order(keys[i], down(i));
+  for (std::size_t i = 0; i < keys.size(); ++i)
+    if (std::find(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(i), keys[i]) == keys.begin() + static_cast<std::ptrdiff_t>(i))
+      add_order(keys[i], down(i));  // one that is repeated has ordered already
   add_order("created_at", down(keys.size() == 0 ? 0 : directions.size()));
   add_order("uuid", true);
 }

@@ -56,7 +56,7 @@ void Api::write(Service service, Method method, std::string_view pattern, Need n
 
 Plan on_worker(Api& api, std::function<Plan(Ask&)> work) {
   return Later{[&api, work = std::move(work)](Ask& ask, Later::Resume resume) {
-    const auto posted = api.workers().post([&ask, work, resume] { resume(work(ask)); });
+    const auto posted = api.workers().post_slow(ask.actor().project.str(), [&ask, work, resume] { resume(work(ask)); });
     if (posted) return;
     auto busy = ask.error(503, "Too many requests wait to be answered: try again in a second.");
     busy.header("Retry-After", "1");

@@ -89,7 +89,7 @@ class Api {
   mutable Standings standings_;  // locks by itself
 };
 
-// A Later that runs on the workers: 503 when too many wait already.
+// A Later that runs on the workers' slow lane, for the actor's project: 503 when too many wait already.
 Plan on_worker(Api& api, std::function<Plan(Ask&)> work);
 
 // Each registers one resource's routes. One line per file, here and in register_all.cc.

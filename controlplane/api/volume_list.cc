@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "controlplane/api/volume.h"
 
@@ -49,7 +50,9 @@ std::vector<Order> read_order(Ask& ask) {
   if (wished.empty()) wished.emplace_back("created_at", "desc");
   wished.emplace_back("id", "desc");
   std::vector<Order> orders;
+  std::set<std::string_view> seen;
   for (const auto& [key, direction] : wished) {
+    if (!seen.insert(key).second) continue;  // it has ordered already
     auto order = order_by(key);
     if (!order)
       ask.mistakes().add("sort",

@@ -197,7 +197,8 @@ Events create(const State& s, const CreateServer& i, const Context& c) {
                      .ram_mib = flavor->ram_mib, .disk_gib = boot_disk_gib(*flavor, *image), .image = i.image,
                      .key_name = i.key_name, .user_data_sealed = i.user_data_sealed, .metadata = i.metadata,
                      .zone = i.zone, .host = i.host, .config_drive = i.config_drive, .hostname = i.hostname,
-                     .description = i.description, .project = c.project(), .user = c.user()};
+                     .description = i.description, .project = c.project(), .user = c.user(),
+                     .admin_pass_sealed = i.admin_pass_sealed};
   if (auto refused = set_direct_boot(s, *image, c, made)) return *refused;
   if (!i.key_name.empty()) {
     const Keypair* keypair = s.keypairs.find({c.user(), i.key_name});

@@ -59,10 +59,12 @@ TEST_CASE("libvirt: what the guest learns from its config drive") {
   want.guest.key_name = "me";
   want.guest.public_key = "ssh-ed25519 AAAA me@there";
   want.guest.user_data_sealed = {'!', '#'};
+  want.guest.admin_pass_sealed = {'e', 'm', 'a', 's', 'e', 's'};
   must(host.driver().perform({Step::define, want, {}}));
   const auto iso = host.folder_of(want) + "/config.iso";
   CHECK((fs::status(iso).permissions() & fs::perms::all) == (fs::perms::owner_read | fs::perms::owner_write));
   CHECK(iso_file(iso, "/openstack/latest/user_data") == "#!");
+  CHECK(iso_file(iso, "/openstack/latest/meta_data.json").find(R"("admin_pass":"sesame")") != std::string::npos);
   const auto meta = iso_file(iso, "/openstack/latest/meta_data.json");
   for (const auto* words :
        {R"("hostname":"web-1")", R"("role":"web \"front\"")", R"("public_keys":{"me":"ssh-ed25519)",

@@ -234,7 +234,6 @@ TEST_CASE("a create that names something wrong changes nothing and says what") {
   refused(with(R"(,"availability_zone":"mars")"), 400, "The requested availability zone is not available");
   refused(with(R"(,"availability_zone":"nova:mars")"), 400, "Compute host mars could not be found");
   refused(with(R"(,"block_device_mapping_v2":[{"boot_index":0}])"), 400, "server.block_device_mapping_v2");
-  refused(with(R"(,"adminPass":"secret")"), 400, "server.adminPass");
   refused(with(R"(,"security_groups":[{"name":"web"}])"), 400, "security_groups[0].name");
   refused(with(R"(,"metadata":{"k":5})"), 400, "server.metadata.k");
   refused(fmt::format(R"({{"server":{{"name":"s","flavorRef":"nope","imageRef":"{}"}}}})", cloud.image), 400,
@@ -330,6 +329,23 @@ TEST_CASE("user data is sealed with the project's key and comes out as it went i
   CHECK(
       cloud.ask("POST", "/compute/v2.1/servers/" + id + "/metadata", R"({"metadata":{"b":"2"}})").status() ==
       501);
+}
+
+TEST_CASE("an admin password is answered once, sealed with the project's key, and never shown again") {
+  ApiCloud cloud;
+  cloud.flavor = cloud.add_flavor();
+  cloud.image = cloud.add_image();
+  const auto body = server_body(cloud, "s", R"(,"adminPass":"open sesame")");
+  const auto made = cloud.ask("POST", "/compute/v2.1/servers", body);
+  REQUIRE(made.status() == 202);
+  CHECK(made.text("server.adminPass") == "open sesame");
+  const auto id = made.text("server.id");
+  const auto row = cloud.rig.projection->view().find<Server>(*ServerId::parse(id));
+  REQUIRE(row);
+  const std::string sealed(row->admin_pass_sealed.begin(), row->admin_pass_sealed.end());
+  CHECK(*cloud.rig.keyring->unseal(row->project, "user_data", sealed) == "open sesame");
+  CHECK(cloud.ask("GET", "/compute/v2.1/servers/" + id).body().find("sesame") == std::string::npos);
+  CHECK(read_all(*cloud.ask("GET", "/events?follow=false").response.lines).find("sesame") == std::string::npos);
 }
 
 TEST_CASE("lists of servers are paged, filtered and sorted") {
