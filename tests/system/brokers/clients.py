@@ -168,7 +168,7 @@ class Judge:
             intent, what = event.get("intent"), event["event"]
             if not intent:
                 continue
-            request = intent["request_id"]
+            request = intent.get("global_request_id", intent["request_id"])  # the client's own, if it gave one
             self.decided.setdefault(request, []).append((event["seq"], what["type"], intent["id"]))
             intents.setdefault(request, set()).add(intent["id"])
             if what["type"] in created:
