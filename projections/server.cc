@@ -134,7 +134,8 @@ void created(State& s, const ServerCreated& e, const Meta& m) {
                     .ram_mib = e.ram_mib, .disk_gib = e.disk_gib, .image = e.image, .kernel = e.kernel,
                     .ramdisk = e.ramdisk, .kernel_arguments = e.kernel_arguments, .key_name = e.key_name,
                     .public_key = e.public_key, .user_data_sealed = e.user_data_sealed,
-                    .admin_pass_sealed = e.admin_pass_sealed, .metadata = e.metadata, .zone = e.zone, .host = e.host, .config_drive = e.config_drive, .hostname = e.hostname,
+                    .admin_pass_sealed = e.admin_pass_sealed, .metadata = e.metadata, .zone = e.zone, .host = e.host,
+                    .config_drive = e.config_drive, .hostname = e.hostname,
                     .created_ms = m.at_ms, .updated_ms = m.at_ms, .task = TaskState::spawning, .on = true,
                     .power_seq = m.born.seq, .want_seq = m.born.seq});
   begin_action(s, e.id, "create", m);
