@@ -106,6 +106,12 @@ Attributes& Attributes::also(const char* name, std::string text) {
   return *this;
 }
 
+Attributes& Attributes::self(std::string_view url) {
+  std::string links;
+  JsonWriter(links).begin_object().field("self", url).end_object();
+  return json("links", std::move(links));
+}
+
 Attributes& Attributes::extra(const std::vector<std::string>& all) {
   for (std::size_t i = 0; i + 1 < all.size(); i += 2) {
     if (has(all[i])) continue;

@@ -27,6 +27,8 @@ class Attributes {
   Attributes& number(const char* name, std::int64_t value);
   // Ready JSON; filtered by `text`, if it has one.
   Attributes& json(const char* name, std::string json, std::string text = {});
+  // "links": {"self": url}, as everything of keystone's has.
+  Attributes& self(std::string_view url);
   // What a client keeps under names of its own: name, JSON, name, JSON, …; none under a name that is there already.
   Attributes& extra(const std::vector<std::string>& all);
   // Further values that the attribute's filter also takes (the addresses of a port).

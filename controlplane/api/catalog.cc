@@ -35,7 +35,7 @@ Attributes service_row(const Ask& ask, const CatalogEntry& service) {
       .text("name", service.name)
       .text("description", "")
       .flag("enabled", true)
-      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/services/" + id)));
+      .self(ask.url("/identity/v3/services/" + id));
 }
 
 Response list_services(Ask& ask) {

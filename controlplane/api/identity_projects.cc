@@ -57,7 +57,7 @@ Attributes domain_row(const Ask& ask) {
       .flag("enabled", true)
       .json("tags", "[]")
       .json("options", "{}")
-      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/domains/default")));
+      .self(ask.url("/identity/v3/domains/default"));
 }
 
 Response list_domains(Ask& ask) {
@@ -183,7 +183,7 @@ Attributes project_row(const Ask& ask, const Project& project) {
       .flag("is_domain", false)
       .json("tags", "[]")
       .json("options", "{}")
-      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/projects/" + project.id.hex())))
+      .self(ask.url("/identity/v3/projects/" + project.id.hex()))
       .extra(project.extra);
 }
 

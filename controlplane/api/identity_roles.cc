@@ -19,7 +19,7 @@ Attributes role_row(const Ask& ask, const Role& role) {
       .json("domain_id", "null")
       .text("description", role.description)
       .json("options", "{}")
-      .json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/roles/" + role.id.hex())))
+      .self(ask.url("/identity/v3/roles/" + role.id.hex()))
       .extra(role.extra);
 }
 

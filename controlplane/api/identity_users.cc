@@ -163,7 +163,7 @@ Attributes user_row(const Ask& ask, const User& user) {
   if (user.default_project) row.text("default_project_id", user.default_project.hex());
   if (!user.email.empty()) row.text("email", user.email);
   if (!user.description.empty()) row.text("description", user.description);
-  return row.json("links", fmt::format(R"({{"self":"{}"}})", ask.url("/identity/v3/users/" + user.id.hex()))).extra(user.extra);
+  return row.self(ask.url("/identity/v3/users/" + user.id.hex())).extra(user.extra);
 }
 
 std::optional<User> user_by_name(const View& view, std::string_view name) {
