@@ -51,10 +51,10 @@ class Standings {
   std::map<std::pair<UserId, ProjectId>, Known> known_;
 };
 
-// `now`: of the present, whatever moment is asked about. The error is what a 401 has to say: expired, forged,
-// revoked, of a user or project that is gone or disabled, older than the user's password.
 // Why no look at the state could make this token good; nothing: the state has to say (actor_of).
 std::optional<Error> refuse_token(const Keyring& keyring, std::string_view token, std::int64_t now_ms);
+// `now`: of the present, whatever moment is asked about. The error is what a 401 has to say: expired, forged,
+// revoked, of a user or project that is gone or disabled, older than the user's password.
 Result<Actor> actor_of(const Keyring& keyring, Standings& standings, const View& now, std::string_view token,
                        std::int64_t wall_ms);
 

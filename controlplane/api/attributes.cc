@@ -116,10 +116,13 @@ Attributes& Attributes::extra(const std::vector<std::string>& all) {
   for (std::size_t i = 0; i + 1 < all.size(); i += 2) {
     if (has(all[i])) continue;
     names_.push_back(std::make_shared<const std::string>(all[i]));
+    // A string is filtered by what it says, anything else by its JSON.
     std::string text = all[i + 1];
-    if (const auto document = JsonDocument::parse(R"({"v":)" + text + "}"))
-      if (const auto* value = document->root().get_object().if_contains("v"); value && value->is_string())
-        text = std::string(value->get_string());
+    if (text.starts_with('"')) {
+      boost::system::error_code error;
+      const auto value = boost::json::parse(all[i + 1], error);
+      if (!error && value.is_string()) text = std::string(value.get_string());
+    }
     json(names_.back()->c_str(), all[i + 1], std::move(text));
   }
   return *this;

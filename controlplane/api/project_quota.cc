@@ -1,7 +1,8 @@
 #include "controlplane/api/project_quota.h"
-#include "events/named.h"
 
 #include <fmt/format.h>
+
+#include "events/named.h"
 
 namespace reprise::api {
 

@@ -1,9 +1,10 @@
 #include "controlplane/api/volume.h"
-#include "events/named.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+
+#include "events/named.h"
 
 namespace reprise::api {
 namespace {
